@@ -1,0 +1,1 @@
+"""EndoDAV: depth for any endoscopic video."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 MIN_SPREAD = 1e-6  # keeps a perfectly flat frame from dividing by zero
 TEMPORAL_WEIGHT = 10.0  # Video Depth Anything, supplement: weight of the temporal term
-TEMPORAL_DECAY = 0.5  # each longer temporal stride counts half of the one before
+TEMPORAL_DECAY = 0.5  # each longer temporal stride counts half of the one before it
 
 
 class Normalised(NamedTuple):
@@ -67,15 +67,160 @@ def fit_scale_and_shift(
     return scale, shift
 
 
-def trimmed_mean_absolute_error(
+def trimmed_absolute_error(
     prediction: Float[Tensor, "*shape"],
     target: Float[Tensor, "*shape"],
     mask: Bool[Tensor, "*shape"],
     trim: float,
 ) -> Float[Tensor, ""]:
-    """Sum of the smallest `1 - trim` of all valid residuals, over twice the number of all valid pixels."""
+    """Sum of the smallest `1 - trim` of all valid residuals, divided by the number of all valid pixels.
+
+    The largest residuals are label noise more often than signal; leaving them out is MiDaS' robust loss.
+    """
     residuals = (prediction - target).abs()[mask]
     kept = residuals
     if trim > 0:
         kept = residuals.sort().values[: int(len(residuals) * (1.0 - trim))]
-    return kept.sum() / (2 * max(len(residuals), 1))
+    return kept.sum() / max(len(residuals), 1)
+
+
+def gradient_matching(
+    prediction: Float[Tensor, "frames height width"],
+    target: Float[Tensor, "frames height width"],
+    mask: Bool[Tensor, "frames height width"],
+    scales: int,
+) -> Float[Tensor, " frames"]:
+    """Absolute spatial gradients of the difference, summed over both axes, all pixels and `scales` scales.
+
+    Scale k takes every 2^k-th pixel without averaging, and divides by its number of valid pixels over all
+    frames, so that the sum over the result is the loss: frames count by how much of them is valid.
+    """
+    difference = (prediction - target) * mask
+    total = difference.new_zeros(len(difference))
+    for step in (2**k for k in range(scales)):
+        d, m = difference[:, ::step, ::step], mask[:, ::step, ::step]
+        across = d.diff(dim=2).abs() * (m[:, :, 1:] & m[:, :, :-1])
+        down = d.diff(dim=1).abs() * (m[:, 1:] & m[:, :-1])
+        total = total + (across.sum(dim=(1, 2)) + down.sum(dim=(1, 2))) / m.sum().clamp(min=1)
+    return total
+
+
+def spatial_error(
+    prediction: Float[Tensor, "batch frames height width"],
+    target: Float[Tensor, "batch frames height width"],
+    mask: Bool[Tensor, "batch frames height width"],
+    *,
+    gradient_weight: float = 0.5,
+    scales: int = 4,
+    trim: float = 0.2,
+) -> Float[Tensor, ""]:
+    """Trimmed absolute error plus gradient matching of values that are already comparable."""
+    error = trimmed_absolute_error(prediction, target, mask, trim)
+    flat = (clip.flatten(0, 1) for clip in (prediction, target, mask))
+    return error + gradient_weight * gradient_matching(*flat, scales).sum()
+
+
+def spatial_loss(
+    prediction: Float[Tensor, "batch frames height width"],
+    target: Float[Tensor, "batch frames height width"],
+    mask: Bool[Tensor, "batch frames height width"],
+    *,
+    gradient_weight: float = 0.5,
+    scales: int = 4,
+    trim: float = 0.2,
+) -> Float[Tensor, ""]:
+    """Scale-and-shift-invariant error plus gradient matching (MiDaS, eq. 7 and 11).
+
+    One scale and one shift are removed from each item of the batch. [N, 1, H, W] therefore treats every frame
+    by itself, while [B, T, H, W] gives the frames of a clip one scale in common.
+    """
+    valid = mask.flatten(1, 2)
+    return spatial_error(
+        normalise(prediction.flatten(1, 2), valid).values.view_as(prediction),
+        normalise(target.flatten(1, 2), valid).values.view_as(target),
+        mask,
+        gradient_weight=gradient_weight,
+        scales=scales,
+        trim=trim,
+    )
+
+
+def temporal_gradient_matching(
+    prediction: Float[Tensor, "batch time height width"],
+    target: Float[Tensor, "batch time height width"],
+    mask: Bool[Tensor, "batch time height width"],
+    *,
+    strides: int = 4,
+    trim: float = 0.2,
+    threshold: float = 0.05,
+) -> Float[Tensor, ""]:
+    """Temporal changes of the prediction against those of the target (Video Depth Anything, eq. 3).
+
+    Stride k takes every 2^k-th frame. A pixel counts where both frames are valid and the target changes by
+    less than `threshold` of the later frame's range: large changes are mostly occlusion borders. Strides are
+    weighted by 0.5^k and divided by how many fit into the clip; a single frame has no loss.
+    """
+    total = prediction.new_zeros(())
+    used = 0
+    for k in range(strides):
+        if 2**k >= prediction.shape[1]:
+            break
+        p, t, m = (clip[:, :: 2**k] for clip in (prediction, target, mask))
+        later = t[:, 1:]
+        span = later.amax(dim=(2, 3), keepdim=True) - later.amin(dim=(2, 3), keepdim=True)
+        change = t.diff(dim=1)
+        static = m[:, 1:] & m[:, :-1] & (change.abs() < threshold * span)
+        error = trimmed_absolute_error(p.diff(dim=1), change, static, trim)
+        total = total + TEMPORAL_DECAY**k * error
+        used += 1
+    return total / max(used, 1)
+
+
+@dataclass(frozen=True)
+class VideoDepthLossConfig:
+    """Weights of `video_depth_loss`; the defaults are Video Depth Anything's.
+
+    Attributes:
+        gradient_weight: of spatial gradient matching beside the scale-and-shift-invariant error.
+        scales: scales of spatial gradient matching.
+        trim: share of the largest residuals to leave out.
+        temporal_weight: of temporal gradient matching.
+    """
+
+    gradient_weight: float = 0.5
+    scales: int = 4
+    trim: float = 0.0
+    temporal_weight: float = TEMPORAL_WEIGHT
+
+
+class VideoDepthLosses(NamedTuple):
+    """The parts of the loss as they enter the total, and the total."""
+
+    spatial: Float[Tensor, ""]
+    temporal: Float[Tensor, ""]
+    total: Float[Tensor, ""]
+
+
+def video_depth_loss(
+    prediction: Float[Tensor, "batch time height width"],
+    target: Float[Tensor, "batch time height width"],
+    mask: Bool[Tensor, "batch time height width"],
+    config: VideoDepthLossConfig | None = None,
+) -> VideoDepthLosses:
+    """Video Depth Anything's loss: each frame right up to scale and shift, each clip's changes right.
+
+    For the temporal term every clip's prediction is first fitted to its target by least squares over all its
+    frames; gradients flow through that fit.
+    """
+    config = config or VideoDepthLossConfig()
+    spatial = spatial_loss(
+        *(clip.flatten(0, 1).unsqueeze(1) for clip in (prediction, target, mask)),
+        gradient_weight=config.gradient_weight,
+        scales=config.scales,
+        trim=config.trim,
+    )
+    scale, shift = (x[:, None, None, None] for x in fit_scale_and_shift(prediction, target, mask))
+    temporal = config.temporal_weight * temporal_gradient_matching(
+        scale * prediction + shift, target, mask, strides=1, trim=config.trim
+    )
+    return VideoDepthLosses(spatial, temporal, spatial + temporal)

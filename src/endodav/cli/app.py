@@ -1,0 +1,44 @@
+"""`endodav`: registers the commands and turns errors into one sentence and an exit code."""
+
+import os
+import sys
+
+import typer
+
+from endodav.cli import demo, depth, info, models, render, train
+from endodav.errors import EndoDAVError
+
+EXIT_CODES = """
+Exit codes: 0 done; 1 a bug; 2 wrong usage; 3 the input cannot be used; 4 the model or its weights
+cannot be used; 5 the output cannot be written; 6 the recipe is impossible; 7 done, but part of the
+input could not be read; 130 interrupted.
+"""
+
+app = typer.Typer(
+    name="endodav",
+    help="Depth for any endoscopic video: spatially accurate, stable in time, constant memory.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (depth.depth, models.models, info.info, demo.demo, train.train, render.render):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of the `endodav` command."""
+    try:
+        app()
+    except EndoDAVError as error:
+        _fail(str(error), error.exit_code)
+    except Exception as error:
+        if os.environ.get("ENDODAV_DEBUG"):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        _fail(f"this is a bug ({what}); set ENDODAV_DEBUG=1 to see where it happened.", 1)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    print(f"endodav: {message}", file=sys.stderr)
+    sys.exit(exit_code)

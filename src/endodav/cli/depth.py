@@ -1,0 +1,225 @@
+"""`endodav depth`: any video in, depth out. The one loop of the house, with its options."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from endodav.cli.console import emit_json, err, plain_warnings, track
+from endodav.errors import InputError, OutputError
+from endodav.inference.estimator import DepthEstimator
+from endodav.inference.windows import PLANS
+from endodav.video.sink import FORMATS, open_sink
+from endodav.video.source import open_source
+
+PARTIAL_EXIT_CODE = 7
+DEFAULT_FORMATS = "video,npz"
+
+Strategy = StrEnum("Strategy", {name.upper().replace("-", "_"): name for name in PLANS})
+
+
+class Precision(StrEnum):
+    """Arithmetic of the network; `auto` is fp16 on CUDA and fp32 elsewhere."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+
+
+class Device(StrEnum):
+    """Where the network runs; `auto` prefers CUDA, then MPS, then the CPU."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+class Layout(StrEnum):
+    """What the preview video shows."""
+
+    SIDE_BY_SIDE = "side-by-side"
+    DEPTH = "depth"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Which part of the input, at which rate."""
+
+    start: float | None = None
+    end: float | None = None
+    fps: float | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go and how they look."""
+
+    directory: Path
+    formats: Sequence[str]
+    layout: str = Layout.SIDE_BY_SIDE
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did."""
+
+    frames: int
+    seconds: float
+    outputs: tuple[str, ...]
+    model: str
+    kind: str
+    units: str
+    licence: str
+    weights_sha256: str
+    loss: str | None
+
+
+def estimate(
+    estimator: DepthEstimator, spec: str | Path, clip: Clip, output: Output, quiet: bool
+) -> Report:
+    """Run `estimator` over `spec` into every format of `output`, and say what was done.
+
+    Raises:
+        EndoDAVError: whatever was wrong with the input, the model or the output.
+    """
+    frames, begin = 0, time.perf_counter()
+    with open_source(spec, start=clip.start, end=clip.end, fps=clip.fps) as source:
+        info, meta = source.info, estimator.meta.with_source(source.info.name)
+        with open_sink(
+            output.directory,
+            output.formats,
+            meta=meta,
+            info=info,
+            layout=output.layout,
+            overwrite=output.overwrite,
+        ) as sink:
+            for frame in track(estimator.run(source), info.name, info.frame_count, quiet):
+                sink.write(frame)
+                frames += 1
+        loss = getattr(source, "loss", None)
+    return Report(
+        frames=frames,
+        seconds=round(time.perf_counter() - begin, 3),
+        outputs=tuple(str(output.directory / FORMATS[name].file_name) for name in output.formats),
+        model=meta.model,
+        kind=meta.kind,
+        units=meta.units,
+        licence=meta.licence,
+        weights_sha256=meta.weights_sha256,
+        loss=loss,
+    )
+
+
+def say(report: Report) -> None:
+    """Tell a person what a run did."""
+    rate = report.frames / report.seconds if report.seconds else 0.0
+    err.print(
+        f"{report.frames} frames in {report.seconds:.1f} s ({rate:.1f} frames/s): "
+        f"{report.kind.replace('_', ' ')}, {report.units}, by {report.model} ({report.licence})"
+    )
+    for path in report.outputs:
+        err.print(f"  {path}")
+
+
+def depth(
+    input: Annotated[  # noqa: A002 - the name a user reads
+        str, typer.Argument(help="Video file, folder of images, or glob pattern in quotes.")
+    ],
+    model: Annotated[
+        str, typer.Option(help="A name from `endodav models`, or a training run folder.")
+    ] = "endodav-tiny",
+    weights: Annotated[
+        Path | None, typer.Option(help="Checkpoint (.pth or .safetensors) for that architecture.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; default: <input name>_depth.")
+    ] = None,
+    format: Annotated[  # noqa: A002
+        str, typer.Option(help=f"Any of {','.join(FORMATS)}, separated by commas.")
+    ] = DEFAULT_FORMATS,
+    strategy: Annotated[
+        Strategy | None, typer.Option(help="How windows are joined; default: the model's own.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(help="Frames a window.")] = None,
+    overlap: Annotated[int | None, typer.Option(help="Frames that windows share.")] = None,
+    input_size: Annotated[
+        int | None, typer.Option(help="Shorter side of what the network sees, in pixels.")
+    ] = None,
+    output_size: Annotated[
+        str, typer.Option(help="source, model, or WIDTHxHEIGHT of the depth maps.")
+    ] = "source",
+    precision: Annotated[Precision, typer.Option(help="Arithmetic.")] = Precision.AUTO,
+    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.AUTO,
+    start: Annotated[float | None, typer.Option(help="Start at this second.")] = None,
+    end: Annotated[float | None, typer.Option(help="Stop before this second.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Resample by time to this rate; the duration stays.")
+    ] = None,
+    streaming: Annotated[
+        bool, typer.Option(help="One frame in, one depth out, without looking ahead.")
+    ] = False,
+    layout: Annotated[Layout, typer.Option(help="What the preview video shows.")] = (
+        Layout.SIDE_BY_SIDE
+    ),
+    permissive_only: Annotated[
+        bool, typer.Option(help="Refuse weights that may not be used commercially.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace results that are there.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Estimate depth for a video, a folder of images or a glob of images."""
+    formats = _formats(format)
+    silent = quiet or json
+    with plain_warnings():
+        estimator = DepthEstimator.from_pretrained(
+            model,
+            weights=weights,
+            device=device,
+            precision=precision,
+            strategy=strategy,
+            input_size=input_size,
+            output_size=_output_size(output_size),
+            window=window,
+            overlap=overlap,
+            streaming=streaming,
+            permissive_only=permissive_only,
+            announce=None if silent else err.print,
+        )
+        directory = out or Path(f"{Path(input).stem.replace('*', '')}_depth")
+        output = Output(directory, formats, layout, overwrite)
+        report = estimate(estimator, input, Clip(start, end, fps), output, silent)
+    if json:
+        emit_json(vars(report))
+    elif not quiet:
+        say(report)
+    if report.loss is not None:
+        raise typer.Exit(PARTIAL_EXIT_CODE)
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        raise OutputError(
+            f"Unknown format {', '.join(unknown) or repr(text)}; choose from {', '.join(FORMATS)}."
+        )
+    return names
+
+
+def _output_size(text: str) -> str | tuple[int, int]:
+    if text in ("source", "model"):
+        return text
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise InputError(
+            f"Output size {text!r} is not understood; use source, model or WIDTHxHEIGHT (640x512)."
+        )
+    return int(width), int(height)

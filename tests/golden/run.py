@@ -1,0 +1,26 @@
+"""Run one golden item with our code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from .case import Item, Runner
+from .compare import Comparison, compare
+from .seeded import FINGERPRINT, fingerprint
+
+
+def check_item(item: Item, runner: Runner) -> Iterator[Comparison]:
+    """Run every case of `item` on the CPU in float32 and compare what comes out.
+
+    Raises:
+        RuntimeError: this machine does not rebuild the fixtures' weights and inputs.
+    """
+    if fingerprint() != FINGERPRINT:
+        raise RuntimeError(f"seeded inputs differ from the fixtures': {fingerprint()}")
+    for case in item.cases:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            results = runner(case)
+        yield from compare(case, results)

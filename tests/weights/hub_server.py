@@ -1,4 +1,4 @@
-"""A small hub on the loopback: what `hf_hub_download` needs of huggingface.co, and ways to go wrong."""
+"""A small hub on the loopback: what `hf_hub_download` needs of it, and ways to go wrong."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, headers: dict[str, str], length: int = 0) -> None:
         self.send_response(status)
-        for name, value in ({"X-Repo-Commit": COMMIT, "Content-Length": str(length)} | headers).items():
+        for name, value in (
+            {"X-Repo-Commit": COMMIT, "Content-Length": str(length)} | headers
+        ).items():
             self.send_header(name, value)
         self.end_headers()
 

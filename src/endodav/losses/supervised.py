@@ -1,8 +1,8 @@
-"""Supervised video depth losses: scale-and-shift-invariant, gradient matching, temporal gradient matching.
+"""Supervised losses of inverse depth: right up to scale and shift, right changes in space and time.
 
-Predictions and targets are inverse depth. The spatial terms come from MiDaS (Ranftl et al., TPAMI 2022),
-the temporal term from Video Depth Anything (Chen et al., CVPR 2025, sec. 3.2). Every function is pure;
-a mask is True where the target may be trusted, and what lies outside it never changes a loss or a gradient.
+The spatial terms come from MiDaS (Ranftl et al., TPAMI 2022), the temporal term from Video Depth
+Anything (Chen et al., CVPR 2025, sec. 3.2). Every function is pure. A mask is True where the target
+may be trusted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 
 MIN_SPREAD = 1e-6  # keeps a perfectly flat frame from dividing by zero
 TEMPORAL_WEIGHT = 10.0  # Video Depth Anything, supplement: weight of the temporal term
+LOG_FLOOR = 0.02  # of a clip's mean inverse depth; fifty times the mean depth counts as infinite
 TEMPORAL_DECAY = 0.5  # each longer temporal stride counts half of the one before it
 
 
@@ -32,9 +33,9 @@ def normalise(
 ) -> Normalised:
     """Remove each frame's unknown shift and scale: (values - median) / mean absolute deviation.
 
-    The median is that of `values * mask`, so invalid pixels count as zeros (and of an even number the lower of
-    the two middle values is taken); the deviation is a mean over valid pixels. Gradients flow through both.
-    A frame without valid pixels keeps its values.
+    The median is that of `values * mask`, so invalid pixels count as zeros (and of an even number
+    the lower of the two middle values is taken); the deviation is a mean over valid pixels.
+    Gradients flow through both. A frame without valid pixels keeps its values.
     """
     counts = mask.sum(dim=(1, 2))
     median = (values * mask).flatten(1).median(dim=1).values
@@ -46,10 +47,10 @@ def normalise(
 
 
 def fit_scale_and_shift(
-    prediction: Float[Tensor, "batch *rest"],
-    target: Float[Tensor, "batch *rest"],
-    mask: Bool[Tensor, "batch *rest"],
-) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    prediction: Float[Tensor, "items ..."],
+    target: Float[Tensor, "items ..."],
+    mask: Bool[Tensor, "items ..."],
+) -> tuple[Float[Tensor, " items"], Float[Tensor, " items"]]:
     """Least squares for `scale * prediction + shift = target` over each item's valid pixels.
 
     Differentiable in the prediction. Items whose system is singular get scale and shift 0.
@@ -73,9 +74,9 @@ def trimmed_absolute_error(
     mask: Bool[Tensor, "*shape"],
     trim: float,
 ) -> Float[Tensor, ""]:
-    """Sum of the smallest `1 - trim` of all valid residuals, divided by the number of all valid pixels.
+    """Sum of the smallest `1 - trim` of all valid residuals, over the number of all valid pixels.
 
-    The largest residuals are label noise more often than signal; leaving them out is MiDaS' robust loss.
+    The largest residuals are label noise more often than signal (MiDaS' robust loss).
     """
     residuals = (prediction - target).abs()[mask]
     kept = residuals
@@ -85,23 +86,27 @@ def trimmed_absolute_error(
 
 
 def gradient_matching(
-    prediction: Float[Tensor, "frames height width"],
-    target: Float[Tensor, "frames height width"],
-    mask: Bool[Tensor, "frames height width"],
+    prediction: Float[Tensor, "batch frames height width"],
+    target: Float[Tensor, "batch frames height width"],
+    mask: Bool[Tensor, "batch frames height width"],
     scales: int,
-) -> Float[Tensor, " frames"]:
-    """Absolute spatial gradients of the difference, summed over both axes, all pixels and `scales` scales.
+) -> Float[Tensor, ""]:
+    """Absolute spatial gradients of the difference, per valid pixel, summed over axes and scales.
 
-    Scale k takes every 2^k-th pixel without averaging, and divides by its number of valid pixels over all
-    frames, so that the sum over the result is the loss: frames count by how much of them is valid.
+    Scale k takes every 2^k-th pixel without averaging. The frames of an item are one tall image,
+    whose rows are subsampled together; gradients across the border of two frames do not count.
     """
-    difference = (prediction - target) * mask
-    total = difference.new_zeros(len(difference))
+    frame_of_row = torch.arange(mask[0, :, :, 0].numel(), device=mask.device) // mask.shape[2]
+    tall_mask = mask.flatten(1, 2)
+    difference = (prediction - target).flatten(1, 2) * tall_mask
+    total = difference.new_zeros(())
     for step in (2**k for k in range(scales)):
-        d, m = difference[:, ::step, ::step], mask[:, ::step, ::step]
+        d, m = difference[:, ::step, ::step], tall_mask[:, ::step, ::step]
+        frame = frame_of_row[::step]
+        same_frame = (frame[1:] == frame[:-1])[:, None]
         across = d.diff(dim=2).abs() * (m[:, :, 1:] & m[:, :, :-1])
-        down = d.diff(dim=1).abs() * (m[:, 1:] & m[:, :-1])
-        total = total + (across.sum(dim=(1, 2)) + down.sum(dim=(1, 2))) / m.sum().clamp(min=1)
+        down = d.diff(dim=1).abs() * (m[:, 1:] & m[:, :-1] & same_frame)
+        total = total + (across.sum() + down.sum()) / m.sum().clamp(min=1)
     return total
 
 
@@ -116,8 +121,7 @@ def spatial_error(
 ) -> Float[Tensor, ""]:
     """Trimmed absolute error plus gradient matching of values that are already comparable."""
     error = trimmed_absolute_error(prediction, target, mask, trim)
-    flat = (clip.flatten(0, 1) for clip in (prediction, target, mask))
-    return error + gradient_weight * gradient_matching(*flat, scales).sum()
+    return error + gradient_weight * gradient_matching(prediction, target, mask, scales)
 
 
 def spatial_loss(
@@ -131,8 +135,8 @@ def spatial_loss(
 ) -> Float[Tensor, ""]:
     """Scale-and-shift-invariant error plus gradient matching (MiDaS, eq. 7 and 11).
 
-    One scale and one shift are removed from each item of the batch. [N, 1, H, W] therefore treats every frame
-    by itself, while [B, T, H, W] gives the frames of a clip one scale in common.
+    One scale and one shift are removed from each item of the batch. [N, 1, H, W] therefore treats
+    every frame by itself, while [B, T, H, W] gives the frames of a clip one scale in common.
     """
     valid = mask.flatten(1, 2)
     return spatial_error(
@@ -156,9 +160,10 @@ def temporal_gradient_matching(
 ) -> Float[Tensor, ""]:
     """Temporal changes of the prediction against those of the target (Video Depth Anything, eq. 3).
 
-    Stride k takes every 2^k-th frame. A pixel counts where both frames are valid and the target changes by
-    less than `threshold` of the later frame's range: large changes are mostly occlusion borders. Strides are
-    weighted by 0.5^k and divided by how many fit into the clip; a single frame has no loss.
+    Stride k takes every 2^k-th frame. A pixel counts where both frames are valid and the target
+    changes by less than `threshold` of the later frame's range: large changes are mostly occlusion
+    borders. Strides are weighted by 0.5^k, and the sum is divided by how many fit into the clip;
+    a single frame has no loss.
     """
     total = prediction.new_zeros(())
     used = 0
@@ -174,6 +179,29 @@ def temporal_gradient_matching(
         total = total + TEMPORAL_DECAY**k * error
         used += 1
     return total / max(used, 1)
+
+
+def log_error(
+    prediction: Float[Tensor, "batch time height width"],
+    target: Float[Tensor, "batch time height width"],
+    mask: Bool[Tensor, "batch time height width"],
+) -> Float[Tensor, ""]:
+    """Absolute error of log inverse depth where each clip has one unknown scale, and no shift.
+
+    The scale is removed by dividing each clip by its mean over valid pixels. Unlike the losses that
+    are blind to a shift it makes zero mean infinitely far, so that depth is 1/prediction; and it
+    weighs what is far away like what is near (after Eigen et al., NeurIPS 2014).
+    """
+    difference = _log_of_share(prediction, mask) - _log_of_share(target, mask)
+    return (difference.abs() * mask).sum() / mask.sum().clamp(min=1)
+
+
+def _log_of_share(
+    clips: Float[Tensor, "batch time height width"], mask: Bool[Tensor, "batch time height width"]
+) -> Float[Tensor, "batch time height width"]:
+    counts = mask.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+    mean = (clips * mask).sum(dim=(1, 2, 3), keepdim=True) / counts
+    return (clips / mean.clamp(min=MIN_SPREAD) + LOG_FLOOR).clamp(min=MIN_SPREAD).log()
 
 
 @dataclass(frozen=True)
@@ -207,10 +235,10 @@ def video_depth_loss(
     mask: Bool[Tensor, "batch time height width"],
     config: VideoDepthLossConfig | None = None,
 ) -> VideoDepthLosses:
-    """Video Depth Anything's loss: each frame right up to scale and shift, each clip's changes right.
+    """Video Depth Anything's loss: frames right up to scale and shift, and right changes in time.
 
-    For the temporal term every clip's prediction is first fitted to its target by least squares over all its
-    frames; gradients flow through that fit.
+    For the temporal term every clip's prediction is first fitted to its target by least squares
+    over all its frames; gradients flow through that fit.
     """
     config = config or VideoDepthLossConfig()
     spatial = spatial_loss(

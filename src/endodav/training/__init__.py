@@ -1,1 +1,1 @@
-"""TODO."""
+"""Training: a recipe in, a run folder out."""

@@ -1,4 +1,4 @@
-"""Reading checkpoint files as data: tensors and text come out, nothing in the file is ever executed."""
+"""Reading checkpoint files as data: tensors and text come out, nothing is ever executed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,12 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a `.safetensors`, `.pth` or `.pt` file without executing anything in it.
 
-    Wrappers such as `{"state_dict": ...}` and the prefix `module.` are removed, and entries that are
-    not tensors (an epoch, an image height) are left out.
+    Wrappers such as `{"state_dict": ...}` and the prefix `module.` are removed, and entries that
+    are not tensors (an epoch, an image height) are left out.
 
     Raises:
-        WeightsError: the file is missing, unreadable, damaged, of another kind, holds Python objects
-            other than tensors, or holds values that are not finite.
+        WeightsError: the file is missing, unreadable, damaged, of another kind, holds Python
+            objects other than tensors, or holds values that are not finite.
     """
     reader = _READERS.get(path.suffix.lower())
     if path.is_dir():
@@ -97,7 +98,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[
         save_file(contiguous, partial, metadata)
         partial.replace(path)
     except Exception as error:  # safetensors reports a full disk as an exception of its own
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written ({_first_line(error)}); choose another folder."
         ) from error
@@ -178,8 +180,8 @@ def _read_pickle(path: Path) -> tuple[Tensors, dict[str, str]]:
         if found is None:
             raise _damaged(path) from error
         raise WeightsError(
-            f"{path} holds Python objects besides tensors ({found[1]}), so it was not opened, as that "
-            "could run code; save its state_dict alone."
+            f"{path} holds Python objects besides tensors ({found[1]}), which could run code, "
+            "so it was not loaded; save its state_dict alone."
         ) from error
     except Exception as error:  # whatever a parser finds, the file is not what its name says
         raise _damaged(path) from error
@@ -239,8 +241,8 @@ def _first_line(error: BaseException) -> str:
 
 def _damaged(path: Path) -> WeightsError:
     return WeightsError(
-        f"{path} is not a whole {path.suffix} checkpoint: it is damaged, cut short or of another kind; "
-        "download it again."
+        f"{path} is not a whole {path.suffix} checkpoint: it is damaged, cut short or of another "
+        "kind; download it again."
     )
 
 

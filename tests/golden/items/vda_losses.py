@@ -102,17 +102,15 @@ def scale_shift(case: Case) -> dict[str, Any]:
 
 
 def gradient_scales(case: Case) -> dict[str, Any]:
-    prediction, target, mask = (clip.flatten(0, 1) for clip in tensors(case))
+    """Averaged over the valid pixels of the batch, or of each image and then over images."""
+    prediction, target, mask = (frames(clips) for clips in tensors(case))
     outputs: dict[str, Any] = {}
     for scales in range(1, 5):
-        outputs[f"batch-based_{scales}"] = gradient_matching(
-            prediction, target, mask, scales
-        ).item()
-        each = [
-            gradient_matching(p[None], t[None], m[None], scales)
-            for p, t, m in zip(prediction, target, mask, strict=True)
-        ]
-        outputs[f"image-based_{scales}"] = torch.stack(each).mean().item()
+        batch = gradient_matching(prediction, target, mask, scales)
+        images = zip(*(x.split(1) for x in (prediction, target, mask)), strict=True)
+        each = torch.stack([gradient_matching(*image, scales) for image in images])
+        outputs[f"batch-based_{scales}"] = batch.item()
+        outputs[f"image-based_{scales}"] = each.mean().item()
     return outputs
 
 

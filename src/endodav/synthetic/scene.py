@@ -1,0 +1,248 @@
+"""What can be rendered: one wall, tabulated over a chart of space, and solids in front of it.
+
+A chart gives every point of space three numbers (u, v, height). The wall is the graph `height = table(u, v)`:
+around a centre line that is a tube, over a plane it is a landscape. Looking a table up while marching along
+a ray costs the same whatever shaped it, so scene families are free to be as rich as they like. A new family
+is a function that fills a table; a new chart is a class with two methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+ENVELOPE_REDUCTION = 4  # the envelope is computed on a table that much smaller
+
+Part = TypeVar("Part")
+
+
+class Chart(Protocol):
+    """Coordinates in which the wall is a graph."""
+
+    def to_chart(self, points: Float[Tensor, "3 rays"]) -> tuple[Tensor, Tensor, Tensor]:
+        """(u, v, height) of world points; u and v in [-1, 1] cover the table, height is in mm."""
+        ...
+
+    def to_world(self, coordinates: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """World points of chart positions given in mm (see each chart); the inverse of `to_chart`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TubeChart:
+    """Cylinder coordinates around a winding centre line: u is the angle, v the arc length, height the radius.
+
+    The centre line is a circular arc in the x-z plane, on which sinusoids add lateral windings.
+
+    Attributes:
+        half_length: arc length in mm from the middle of the tube to each end.
+        curvature: of the arc, in 1/mm; its sign says to which side. Never exactly 0 (1e-6 is straight).
+        amplitudes: lateral windings in mm, in x and y.
+        frequencies: of the windings, in rad/mm.
+        phases: of the windings, in rad.
+    """
+
+    half_length: float
+    curvature: float
+    amplitudes: Float[Tensor, "waves 2"]
+    frequencies: Float[Tensor, "waves 2"]
+    phases: Float[Tensor, "waves 2"]
+
+    def to_chart(self, points: Float[Tensor, "3 rays"]) -> tuple[Tensor, Tensor, Tensor]:
+        """(angle / pi, arc length / half_length, radius in mm)."""
+        x, y, z = points
+        k = self.curvature
+        across, along = 1 - k * x, k * z
+        arc = torch.atan2(along, across) / k
+        # x relative to the arc, in a form that stays accurate when the curvature goes to zero
+        lateral = (2 * x - k * (x.square() + z.square())) / (1 + torch.hypot(across, along))
+        centre_x, centre_y = self._centre(arc)
+        dx, dy = lateral - centre_x, y - centre_y
+        return torch.atan2(dy, dx) / torch.pi, arc / self.half_length, torch.hypot(dx, dy)
+
+    def to_world(self, coordinates: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """World points of (x, y relative to the centre line, arc length), all in mm."""
+        x, y, arc = coordinates.double().unbind(-1)
+        centre_x, centre_y = self._centre(arc)
+        angle = self.curvature * arc
+        x, y = x + centre_x, y + centre_y
+        bend = 2 * torch.sin(angle / 2).square() / self.curvature
+        forward = torch.sin(angle) * (1 / self.curvature - x)
+        return torch.stack([x * torch.cos(angle) + bend, y, forward], dim=-1).float()
+
+    def _centre(self, arc: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = torch.zeros_like(arc), torch.zeros_like(arc)
+        for a, w, p in zip(self.amplitudes, self.frequencies, self.phases, strict=True):
+            x = x + a[0] * torch.sin(w[0] * arc + p[0])
+            y = y + a[1] * torch.sin(w[1] * arc + p[1])
+        return x, y
+
+
+@dataclass(frozen=True)
+class PlaneChart:
+    """Cartesian coordinates: u and v are x and y, height is z; the free space lies at smaller z.
+
+    Attributes:
+        half_size: half the edge in mm of the square that the table covers.
+    """
+
+    half_size: float
+
+    def to_chart(self, points: Float[Tensor, "3 rays"]) -> tuple[Tensor, Tensor, Tensor]:
+        """(x / half_size, y / half_size, z in mm)."""
+        return points[0] / self.half_size, points[1] / self.half_size, points[2]
+
+    def to_world(self, coordinates: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """World points of (x, y, z) in mm: the identity."""
+        return coordinates
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a surface looks like.
+
+    Attributes:
+        texture: over (v, u); albedo in linear RGB, then a vector that tilts the normal of the wet film.
+        specular: strength of the highlights.
+        shininess: exponent of the highlights (Blinn).
+    """
+
+    texture: Float[Tensor, "6 rows cols"]
+    specular: float
+    shininess: float
+
+
+@dataclass(frozen=True)
+class Wall:
+    """The graph of a table over a chart; free space has positive `gap`.
+
+    Attributes:
+        chart: the coordinates.
+        layers: three tables over (v, u) in mm: the height, its change at full deformation, and a lower
+            envelope of the height with slope at most 1 (see `wall_layers`), whatever the deformation.
+        spacing: size in mm of a table cell.
+        material: its look, over the same (v, u).
+    """
+
+    chart: Chart
+    layers: Float[Tensor, "3 rows cols"]
+    spacing: float
+    material: Material
+
+    def gap(
+        self, points: Float[Tensor, "3 rays"], deformation: Float[Tensor, "rays"]
+    ) -> tuple[Float[Tensor, "rays"], Float[Tensor, "rays"]]:
+        """How far the wall lies above the points in the chart, exactly (zero on it) and at the least."""
+        u, v, height = self.chart.to_chart(points)
+        surface, change, envelope = sample_table(self.layers, u, v)
+        return surface + deformation * change - height, envelope - height
+
+
+@dataclass(frozen=True)
+class RoundCone:
+    """A sphere swept along a segment while its radius changes linearly: shafts, jaws, soft organs.
+
+    Attributes:
+        start: centre of the first end in the world, a frame, in mm.
+        end: centre of the second end.
+        radii: of the two ends in mm.
+        material: its look, u around the axis and v along it.
+    """
+
+    start: Float[Tensor, "time 3"]
+    end: Float[Tensor, "time 3"]
+    radii: tuple[float, float]
+    material: Material
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that is there, for every frame of a clip.
+
+    Attributes:
+        wall: the wall.
+        solids: what lies in front of it.
+        deformation: of the wall in each frame, in [-1, 1].
+        T_world_from_camera: the trajectory of the camera.
+    """
+
+    wall: Wall
+    solids: tuple[RoundCone, ...]
+    deformation: Float[Tensor, "time"]
+    T_world_from_camera: Float[Tensor, "time 4 4"]
+
+
+def wall_layers(
+    height: Float[Tensor, "rows cols"],
+    change: Float[Tensor, "rows cols"],
+    spacing: tuple[float, float],
+) -> Float[Tensor, "3 rows cols"]:
+    """Stack a wall's height and deformation with the envelope that makes large steps safe.
+
+    A fold hides from a point that only knows the height at its own (u, v). The envelope
+    min over q of height(q) + |p - q| knows: it has slope at most 1, so a ray may advance by it, times
+    1/sqrt(2), and never pass a fold. It is the erosion of the height by a cone, found by relaxation.
+
+    Args:
+        height: of the wall in mm; rows and columns are one more than a multiple of the reduction, and
+            the last column repeats the first (`close_seam`).
+        change: what is added to it at full deformation.
+        spacing: of the table in mm, along rows and columns.
+    """
+    lowest = height - change.abs()
+    k = ENVELOPE_REDUCTION
+    coarse = -F.max_pool2d(-lowest[None, None], 2 * k + 1, stride=k, padding=k)[..., :-1]
+    rows, cols = spacing[0] * k, spacing[1] * k
+    diagonal = (rows**2 + cols**2) ** 0.5
+    reach = float(coarse.max() - coarse.min())
+    for _ in range(int(reach / min(rows, cols)) + 1):
+        around = F.pad(F.pad(coarse, (1, 1, 0, 0), mode="circular"), (0, 0, 1, 1), mode="replicate")
+        by_row = rows - F.max_pool2d(-around[..., 1:-1], (3, 1), 1)
+        by_col = cols - F.max_pool2d(-around[..., 1:-1, :], (1, 3), 1)
+        by_both = diagonal - F.max_pool2d(-around, 3, 1)
+        relaxed = torch.minimum(torch.minimum(coarse, by_row), torch.minimum(by_col, by_both))
+        if torch.equal(relaxed, coarse):
+            break
+        coarse = relaxed
+    coarse = torch.cat([coarse, coarse[..., :1]], dim=-1)
+    envelope = F.interpolate(coarse, height.shape, mode="bilinear", align_corners=True)[0, 0]
+    return torch.stack([height, change, torch.minimum(envelope, lowest)])
+
+
+def sample_table(
+    table: Float[Tensor, "channels rows cols"], u: Float[Tensor, "rays"], v: Float[Tensor, "rays"]
+) -> Float[Tensor, "channels rays"]:
+    """Bilinear look-up at (u, v) in [-1, 1]; beyond the border the border's value."""
+    grid = torch.stack([u, v], dim=-1)[None, None]
+    return F.grid_sample(
+        table[None], grid, mode="bilinear", padding_mode="border", align_corners=True
+    )[0, :, 0]
+
+
+def close_seam(table: Float[Tensor, "*channels rows cols"]) -> Float[Tensor, "*channels _ _"]:
+    """Repeat the first row and column after the last, so that a look-up from -1 to 1 is periodic."""
+    return F.pad(table[None, None], (0, 1, 0, 1), mode="circular")[0, 0] if table.ndim == 2 else (
+        F.pad(table[None], (0, 1, 0, 1), mode="circular")[0]
+    )
+
+
+def to_device(part: Part, device: torch.device) -> Part:
+    """A copy of a scene, or of any of its parts, with every tensor on `device`."""
+    moved: dict[str, Any] = {}
+    for field in fields(part):  # type: ignore[arg-type]
+        value = getattr(part, field.name)
+        moved[field.name] = _move(value, device)
+    return replace(part, **moved)  # type: ignore[type-var]
+
+
+def _move(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, tuple):
+        return tuple(_move(item, device) for item in value)
+    return to_device(value, device) if hasattr(value, "__dataclass_fields__") else value

@@ -1,0 +1,229 @@
+"""Training recipes: typed, frozen, read from YAML; an impossible one is refused before anything runs."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from endodav.errors import RecipeError
+from endodav.models.presets import PRESETS
+
+PATCH_SIZE = 14
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Side = Annotated[int, Field(gt=0, multiple_of=PATCH_SIZE)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClipsRecipe(_Section):
+    """The rendered clips of a run.
+
+    The pool of clips grows with the steps, so that training starts at once and rendering goes on beside it.
+
+    Attributes:
+        total: how many different clips the run may see.
+        at_start: size of the pool at step 0.
+        per_step: clips that join the pool each step, until it holds `total`.
+        frames: frames of a rendered clip.
+        height: rows rendered; crops of it become the network's input.
+        width: columns rendered.
+        workers: processes that render and augment; 0 does it in the training process.
+    """
+
+    total: PositiveInt = 1500
+    at_start: PositiveInt = 32
+    per_step: NonNegativeFloat = 0.5
+    frames: PositiveInt = 12
+    height: PositiveInt = 128
+    width: PositiveInt = 160
+    workers: NonNegativeInt = 1
+
+
+class BatchRecipe(_Section):
+    """What one step sees: clips, and single images of other clips.
+
+    Attributes:
+        sizes: (height, width) of the network's input, multiples of 14; each step draws one of them.
+        clips: clips in a batch.
+        frames: frames in a clip.
+        images: single images in a batch.
+    """
+
+    sizes: tuple[tuple[Side, Side], ...] = Field(default=((112, 140),), min_length=1)
+    clips: PositiveInt = 3
+    frames: PositiveInt = 8
+    images: NonNegativeInt = 16
+
+
+class OptimiserRecipe(_Section):
+    """AdamW with a linear warm-up and a cosine to zero.
+
+    Attributes:
+        learning_rate: at the end of the warm-up.
+        weight_decay: of the weights of linear and convolutional layers; nothing else decays.
+        warmup_steps: steps from zero to `learning_rate`.
+        max_gradient_norm: gradients longer than this are scaled back to it.
+        ema_decay: of the running average of the weights, which is what a run delivers.
+    """
+
+    learning_rate: PositiveFloat = 5e-4
+    weight_decay: NonNegativeFloat = 0.05
+    warmup_steps: NonNegativeInt = 100
+    max_gradient_norm: PositiveFloat = 1.0
+    ema_decay: Fraction = 0.999
+
+
+class LossRecipe(_Section):
+    """Weights of the loss.
+
+    Attributes:
+        gradient: spatial gradient matching, beside the scale-and-shift-invariant error of weight 1.
+        temporal: temporal gradient matching of the clips.
+        log: scale-invariant error of log inverse depth, which pins the shift that the others leave free.
+        images: everything that comes from single images.
+        trim: share of the largest residuals to leave out.
+    """
+
+    gradient: NonNegativeFloat = 0.5
+    temporal: NonNegativeFloat = 10.0
+    log: NonNegativeFloat = 1.0
+    images: NonNegativeFloat = 1.0
+    trim: Fraction = 0.0
+
+
+class WatchRecipe(_Section):
+    """What is logged and kept while a run goes on.
+
+    Attributes:
+        log_steps: steps between two lines of losses.
+        evaluate_steps: steps between two evaluations of the averaged weights.
+        clips: held-out rendered clips to evaluate on; their seeds never occur in training.
+        simcol: a folder like SimCol3D's to watch besides. Only watched: nothing is chosen by it.
+        checkpoint_minutes: time between two checkpoints.
+    """
+
+    log_steps: PositiveInt = 20
+    evaluate_steps: PositiveInt = 300
+    clips: PositiveInt = 8
+    simcol: Path | None = None
+    checkpoint_minutes: PositiveFloat = 5.0
+
+
+class TrainRecipe(_Section):
+    """Everything that decides what a training run computes.
+
+    Attributes:
+        name: of the run's model.
+        preset: architecture, one of `endodav.models.presets.PRESETS`.
+        seed: of the initial weights, the clips and their augmentation.
+        steps: optimiser steps.
+        precision: of the network's forward pass; weights, losses and the optimiser stay float32.
+    """
+
+    name: str
+    preset: str = "endodav-tiny"
+    seed: NonNegativeInt = 0
+    steps: PositiveInt = 5000
+    precision: Literal["float32", "bfloat16"] = "float32"
+    clips: ClipsRecipe = ClipsRecipe()
+    batch: BatchRecipe = BatchRecipe()
+    optimiser: OptimiserRecipe = OptimiserRecipe()
+    loss: LossRecipe = LossRecipe()
+    watch: WatchRecipe = WatchRecipe()
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.preset not in PRESETS:
+            raise ValueError(f"'preset' is '{self.preset}'; allowed: {', '.join(PRESETS)}")
+        if self.batch.frames > self.clips.frames:
+            raise ValueError(
+                f"'batch.frames' is {self.batch.frames}; allowed: 1 to {self.clips.frames},"
+                " the frames rendered for each clip ('clips.frames')"
+            )
+        if self.optimiser.warmup_steps >= self.steps:
+            raise ValueError(
+                f"'optimiser.warmup_steps' is {self.optimiser.warmup_steps}; allowed: less than"
+                f" {self.steps}, the steps of the run ('steps')"
+            )
+        return self
+
+
+def bundled_recipes() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("endodav.training").joinpath("recipes")
+    return tuple(sorted(Path(entry.name).stem for entry in folder.iterdir()))
+
+
+def read_recipe(name_or_path: str | Path) -> TrainRecipe:
+    """Read a recipe: a YAML file, or the name of one that comes with the package.
+
+    Raises:
+        RecipeError: there is none, it is no YAML, or it asks for something impossible; the message
+            names the field and what it may be.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in bundled_recipes():
+        text = resources.files("endodav.training").joinpath(f"recipes/{path}.yaml").read_text()
+    elif path.is_file():
+        text = path.read_text()
+    else:
+        raise RecipeError(
+            f"There is no recipe '{name_or_path}': give a YAML file or one of"
+            f" {', '.join(bundled_recipes())}."
+        )
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise RecipeError(f"The recipe '{path}' is not YAML: {where}.") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"The recipe '{path}' must be a mapping of fields to values.")
+    try:
+        return TrainRecipe.model_validate({"name": path.stem} | content)
+    except ValidationError as error:
+        raise RecipeError(f"The recipe '{path}' is impossible: {_explain(error)}.") from error
+
+
+def write_recipe(recipe: TrainRecipe, path: Path) -> None:
+    """Write every field of `recipe`, defaults too, as YAML that `read_recipe` reads back."""
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing wrong, as 'field' and what it may be."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        allowed = ", ".join(_section(first["loc"][:-1]).model_fields)
+        return f"there is no field '{field}'; allowed: {allowed}"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    return f"'{field}' is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _section(location: tuple[int | str, ...]) -> type[BaseModel]:
+    """The part of the recipe that a field's location leads to."""
+    section: type[BaseModel] = TrainRecipe
+    for part in location:
+        annotation = section.model_fields[str(part)].annotation
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
+        section = annotation
+    return section

@@ -11,10 +11,18 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
+# An int is welcome where a float is asked for (PEP 484), as type checkers have it.
+TYPE_CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+
 if os.environ.get("JAXTYPING_DISABLE", "0") in ("", "0"):  # torch.compile cannot trace the checks
-    install_import_hook("endodav", "beartype.beartype")
+    install_import_hook("endodav", TYPE_CHECKER)
+
+# The same examples in every run, few enough for every push; no deadline for a busy machine to miss.
+settings.register_profile("endodav", derandomize=True, max_examples=50, deadline=None)
+settings.load_profile("endodav")
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 DEFAULT_PIXEL_FORMATS = {"ffv1": "bgr0", "mjpeg": "yuvj420p"}
@@ -49,6 +57,7 @@ def write_video(
     pts: Sequence[int] | None = None,
     time_base: Fraction = Fraction(1, 1000),
     rotation: int = 0,
+    container_options: dict[str, str] | None = None,
     options: dict[str, str] | None = None,
     **stream_attributes: Any,
 ) -> np.ndarray:
@@ -65,12 +74,13 @@ def write_video(
         pts: presentation times in units of `time_base`, for variable rate; k / fps by default.
         time_base: unit of `pts`.
         rotation: degrees counter-clockwise that a player has to turn the picture.
+        container_options: options of the container, as in {"movflags": "faststart"}.
         options: options of the encoder.
         stream_attributes: set on the codec context, as in `color_range=2`.
     """
     images = numbered_images(count, *size) if images is None else images
     pixel_format = pixel_format or DEFAULT_PIXEL_FORMATS.get(codec, "yuv420p")
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})
         stream.height, stream.width = images.shape[1:3]
         stream.pix_fmt = pixel_format

@@ -41,3 +41,11 @@ class PartialInputWarning(UserWarning):
 
 class PrecisionWarning(UserWarning):
     """Reduced precision produced non-finite values, so float32 was used instead."""
+
+
+class AlignmentWarning(UserWarning):
+    """Two windows could not be aligned by least squares, so something simpler was done."""
+
+
+class PreviewWarning(UserWarning):
+    """The preview video could not show every value in its own colour; the data formats do."""

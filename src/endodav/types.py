@@ -1,4 +1,4 @@
-"""The nouns of the house: frames in, depth frames out, and what a source, a model and a sink promise."""
+"""The nouns of the house: frames in, depth frames out, and what sources and sinks promise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -60,7 +60,7 @@ class DepthFrame:
     values: DepthMap
     timestamp: Fraction
     index: int
-    image: RGBImage
+    image: UInt8[np.ndarray, "image_height image_width 3"]
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,9 @@ class DepthMeta:
         return json.dumps(asdict(self) | extra)
 
 
+@runtime_checkable
 class Source(Protocol):
-    """Frames in time order, read lazily; iterating again starts from the beginning where that is possible."""
+    """Frames in time order, read lazily; iterating again starts over where that is possible."""
 
     @property
     def info(self) -> SourceInfo:
@@ -129,7 +130,7 @@ class Source(Protocol):
         """Yield frames with strictly increasing index and non-decreasing timestamp."""
         ...
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Source:
         """Open what must be held open."""
         ...
 
@@ -138,18 +139,19 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Takes depth frames in order; leaving its context without an error puts the result in place.
 
-    A sink writes to a temporary name. Leaving the context normally completes and renames; leaving it by an
-    exception removes the temporary, so a final name always holds a whole result.
+    A sink writes to a temporary name. Leaving the context normally completes and renames; leaving
+    it by an exception removes the temporary, so a final name always holds a whole result.
     """
 
     def write(self, frame: DepthFrame) -> None:
         """Append one frame."""
         ...
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Sink:
         """Start writing under a temporary name."""
         ...
 

@@ -15,7 +15,7 @@ from .run import check_item
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print one line an item; 0 when none fails, 1 when one does, 2 when there is nothing to check."""
+    """Print one line an item; 0 when none fails, 1 when one does, 2 when there is none."""
     parser = argparse.ArgumentParser(prog="python -m tests.golden", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder in the format of the golden fixtures")
     parser.add_argument("-v", "--verbose", action="store_true", help="one line an output as well")

@@ -133,11 +133,15 @@ class Case:
         """Configuration of `model` (default: the case's own)."""
         return dict(self.model_spec(model).get("config", {}))
 
+    def keys(self, model: str | None = None) -> Mapping[str, Any]:
+        """Key list of `model` (default: the case's own): names, shapes, exclusions and aliases."""
+        path = self.item.folder / "keys" / f"{self.model_spec(model)['keys']}.json"
+        return dict(json.loads(path.read_text()))
+
     def weights(self, model: str | None = None) -> dict[str, torch.Tensor]:
         """State dict of `model` (default: the case's own) under its official names, float32."""
         spec = self.model_spec(model)
-        keys = json.loads((self.item.folder / "keys" / f"{spec['keys']}.json").read_text())
-        state = seeded_state(keys, spec["seed"], spec.get("scales", {}))
+        state = seeded_state(self.keys(model), spec["seed"], spec.get("scales", {}))
         return {name: torch.from_numpy(value) for name, value in state.items()}
 
 

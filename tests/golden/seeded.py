@@ -1,8 +1,8 @@
 """Weights and inputs of the golden fixtures, rebuilt from their recipes with NumPy alone.
 
-A fixture stores outputs only. Everything that went in is a pure function of (seed, name, shape): the
-text "seed:name" owns a PCG64 stream, all draws are float64 in C order, and the result is cast at the
-end. `fingerprint` shows that this module and the fixtures' author agree on every rule.
+A fixture stores outputs only. Everything that went in is a pure function of (seed, name, shape):
+the text "seed:name" owns a PCG64 stream, all draws are float64 in C order, and the result is cast
+at the end. `fingerprint` shows that this module and the fixtures' author agree on every rule.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ Recipe = Mapping[str, Any]
 
 FINGERPRINT = {"weight": "f7b184a6a5fa46d2", "frames": "4f97933f0367b1b3"}
 WAVES = 6
+TABLES = frozenset({"cls_token", "pos_embed", "mask_token", "register_tokens"})
 
 
 def rng_for(name: str, seed: int) -> np.random.Generator:
@@ -39,50 +40,40 @@ def fingerprint() -> dict[str, str]:
 
 # ------------------------------------------------------------------------------------- weights
 
-Shape = tuple[int, ...]
-WeightRule = tuple[Callable[[str, str, Shape], bool], Callable[[Array, int], Array]]
-
-
-def _is_adapter(leaf: str) -> bool:
-    return leaf in {"lora_A", "lora_B"}
-
-
-# (does it apply to name, leaf, shape?, value from standard normals N and fan-in); the first match wins.
-WEIGHT_RULES: tuple[WeightRule, ...] = (
-    (lambda name, leaf, s: leaf == "num_batches_tracked", lambda n, fan: 0.0 * n),
-    (lambda name, leaf, s: leaf == "running_mean", lambda n, fan: 0.1 * n),
-    (lambda name, leaf, s: leaf == "running_var", lambda n, fan: 1.0 + 0.1 * np.abs(n)),
-    (lambda name, leaf, s: leaf in {"lora_U", "lora_V"}, lambda n, fan: 0.5 * n),
-    (lambda name, leaf, s: _is_adapter(leaf) and s[-1] == 1, lambda n, fan: 1.0 + 0.1 * n),
-    (lambda name, leaf, s: _is_adapter(leaf), lambda n, fan: 0.1 * n),
-    (lambda name, leaf, s: leaf.startswith("lora_"), lambda n, fan: 0.02 * n),
-    (
-        lambda name, leaf, s: name.endswith("output_conv2.2.weight"),
-        lambda n, fan: 1.5 * (1.0 + n) / float(fan),
-    ),
-    (lambda name, leaf, s: name.endswith("output_conv2.2.bias"), lambda n, fan: -0.5 + 0.02 * n),
-    (lambda name, leaf, s: leaf.endswith("bias"), lambda n, fan: 0.02 * n),
-    (
-        lambda name, leaf, s: leaf in {"cls_token", "pos_embed", "mask_token", "register_tokens"},
-        lambda n, fan: 0.02 * n,
-    ),
-    (
-        lambda name, leaf, s: len(s) < 2 and (leaf in {"weight", "gamma"} or "norm" in name),
-        lambda n, fan: 1.0 + 0.1 * n,
-    ),
-    (lambda name, leaf, s: len(s) >= 2, lambda n, fan: n / np.sqrt(float(fan))),
-    (lambda name, leaf, s: True, lambda n, fan: 0.02 * n),
-)
-
 
 def seeded_tensor(name: str, shape: Sequence[int], seed: int) -> Array:
     """The float32 value of the state-dict entry `name`."""
     shape = tuple(int(side) for side in shape)
-    leaf = name.rsplit(".", 1)[-1]
     normal = np.asarray(rng_for(name, seed).standard_normal(shape))
-    fan_in = int(np.prod(shape[1:]))
-    value = next(rule for applies, rule in WEIGHT_RULES if applies(name, leaf, shape))
-    return np.asarray(value(normal, fan_in), np.float32)
+    return np.asarray(_weight(name, shape, normal), np.float32)
+
+
+def _weight(name: str, shape: tuple[int, ...], n: Array) -> Array:
+    """The first rule that applies, given standard normals `n` of that shape."""
+    leaf = name.rsplit(".", 1)[-1]
+    fan_in = float(np.prod(shape[1:]))
+    if leaf == "num_batches_tracked":
+        return np.zeros(shape)
+    if leaf == "running_mean":
+        return 0.1 * n
+    if leaf == "running_var":
+        return np.asarray(1.0 + 0.1 * np.abs(n))
+    if leaf in {"lora_U", "lora_V"}:
+        return 0.5 * n
+    if leaf in {"lora_A", "lora_B"}:
+        return 1.0 + 0.1 * n if shape[-1] == 1 else 0.1 * n  # SSB's gains, or low-rank factors
+    if leaf.startswith("lora_"):
+        return 0.02 * n
+    # The last convolution of a DPT head reads what a ReLU left; this keeps the next ReLU open.
+    if name.endswith("output_conv2.2.weight"):
+        return 1.5 * (1.0 + n) / fan_in
+    if name.endswith("output_conv2.2.bias"):
+        return -0.5 + 0.02 * n
+    if leaf.endswith("bias") or leaf in TABLES:
+        return 0.02 * n
+    if len(shape) < 2 and (leaf in {"weight", "gamma"} or "norm" in name):
+        return 1.0 + 0.1 * n
+    return n / np.sqrt(fan_in) if len(shape) >= 2 else 0.02 * n
 
 
 def seeded_state(keys: Recipe, seed: int, scales: Mapping[str, float]) -> dict[str, Array]:

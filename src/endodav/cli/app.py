@@ -10,8 +10,8 @@ from endodav.errors import EndoDAVError
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 a bug; 2 wrong usage; 3 the input cannot be used; 4 the model or its weights
-cannot be used; 5 the output cannot be written; 6 the recipe is impossible; 7 done, but part of the
-input could not be read; 130 interrupted.
+cannot be used; 5 the output cannot be written; 6 a recipe or option is impossible; 7 done, but part
+of the input could not be read; 130 interrupted.
 """
 
 app = typer.Typer(

@@ -1,6 +1,7 @@
 """What every command says and how: people read stderr, programs read one JSON object on stdout."""
 
 import json
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ from rich.text import Text
 
 Item = TypeVar("Item")
 
-out = Console(highlight=False, soft_wrap=True)
+# Into a file or a pipe a table keeps its columns whole, however narrow 80 characters are.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -3,48 +3,24 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from endodav.cli.console import emit_json, err, plain_warnings, track
-from endodav.errors import InputError, OutputError
+from endodav.errors import RecipeError
 from endodav.inference.estimator import DepthEstimator
 from endodav.inference.windows import PLANS
-from endodav.video.sink import FORMATS, open_sink
+from endodav.video.sink import open_sink
+from endodav.video.sinks import FORMATS
+from endodav.video.sinks.format import Layout
 from endodav.video.source import open_source
 
 PARTIAL_EXIT_CODE = 7
 DEFAULT_FORMATS = "video,npz"
 
-Strategy = StrEnum("Strategy", {name.upper().replace("-", "_"): name for name in PLANS})
-
-
-class Precision(StrEnum):
-    """Arithmetic of the network; `auto` is fp16 on CUDA and fp32 elsewhere."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    FP16 = "fp16"
-    BF16 = "bf16"
-
-
-class Device(StrEnum):
-    """Where the network runs; `auto` prefers CUDA, then MPS, then the CPU."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
-
-
-class Layout(StrEnum):
-    """What the preview video shows."""
-
-    SIDE_BY_SIDE = "side-by-side"
-    DEPTH = "depth"
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +38,7 @@ class Output:
 
     directory: Path
     formats: Sequence[str]
-    layout: str = Layout.SIDE_BY_SIDE
+    layout: Layout = "side-by-side"
     overwrite: bool = False
 
 
@@ -107,7 +83,7 @@ def estimate(
     return Report(
         frames=frames,
         seconds=round(time.perf_counter() - begin, 3),
-        outputs=tuple(str(output.directory / FORMATS[name].file_name) for name in output.formats),
+        outputs=tuple(str(output.directory / FORMATS[name].filename) for name in output.formats),
         model=meta.model,
         kind=meta.kind,
         units=meta.units,
@@ -145,7 +121,8 @@ def depth(
         str, typer.Option(help=f"Any of {','.join(FORMATS)}, separated by commas.")
     ] = DEFAULT_FORMATS,
     strategy: Annotated[
-        Strategy | None, typer.Option(help="How windows are joined; default: the model's own.")
+        str | None,
+        typer.Option(help=f"How windows are joined: {', '.join(PLANS)}; default: the model's own."),
     ] = None,
     window: Annotated[int | None, typer.Option(help="Frames a window.")] = None,
     overlap: Annotated[int | None, typer.Option(help="Frames that windows share.")] = None,
@@ -155,8 +132,10 @@ def depth(
     output_size: Annotated[
         str, typer.Option(help="source, model, or WIDTHxHEIGHT of the depth maps.")
     ] = "source",
-    precision: Annotated[Precision, typer.Option(help="Arithmetic.")] = Precision.AUTO,
-    device: Annotated[Device, typer.Option(help="Where to run.")] = Device.AUTO,
+    precision: Annotated[
+        Precision, typer.Option(help="Arithmetic; auto is fp16 on CUDA and fp32 elsewhere.")
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     start: Annotated[float | None, typer.Option(help="Start at this second.")] = None,
     end: Annotated[float | None, typer.Option(help="Stop before this second.")] = None,
     fps: Annotated[
@@ -165,9 +144,7 @@ def depth(
     streaming: Annotated[
         bool, typer.Option(help="One frame in, one depth out, without looking ahead.")
     ] = False,
-    layout: Annotated[Layout, typer.Option(help="What the preview video shows.")] = (
-        Layout.SIDE_BY_SIDE
-    ),
+    layout: Annotated[Layout, typer.Option(help="What the preview video shows.")] = "side-by-side",
     permissive_only: Annotated[
         bool, typer.Option(help="Refuse weights that may not be used commercially.")
     ] = False,
@@ -176,7 +153,7 @@ def depth(
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Estimate depth for a video, a folder of images or a glob of images."""
-    formats = _formats(format)
+    formats = tuple(dict.fromkeys(name.strip() for name in format.split(",")))
     silent = quiet or json
     with plain_warnings():
         estimator = DepthEstimator.from_pretrained(
@@ -204,22 +181,12 @@ def depth(
         raise typer.Exit(PARTIAL_EXIT_CODE)
 
 
-def _formats(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in FORMATS]
-    if unknown or not names:
-        raise OutputError(
-            f"Unknown format {', '.join(unknown) or repr(text)}; choose from {', '.join(FORMATS)}."
-        )
-    return names
-
-
 def _output_size(text: str) -> str | tuple[int, int]:
     if text in ("source", "model"):
         return text
     width, cross, height = text.lower().partition("x")
     if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InputError(
+        raise RecipeError(
             f"Output size {text!r} is not understood; use source, model or WIDTHxHEIGHT (640x512)."
         )
     return int(width), int(height)

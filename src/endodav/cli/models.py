@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from endodav.cli.console import emit_json, out
-from endodav.weights.hub import describe_models
+from endodav.weights.catalogue import describe_models
 
 
 def models(
@@ -18,7 +18,7 @@ def models(
     if json:
         emit_json([asdict(row) for row in rows])
         return
-    table = Table("model", "parameters", "returns", "units", "licence", "weights")
+    table = Table("model", "parameters", "returns", "units", "licence", "weights", box=None)
     for row in rows:
         table.add_row(
             row.name,
@@ -26,6 +26,6 @@ def models(
             row.kind,
             row.units,
             row.licence,
-            f"{row.origin}{' (here)' if row.available else ''}",
+            f"{row.where}{' (here)' if row.available else ''}",
         )
     out.print(table)

@@ -6,9 +6,7 @@ from typing import Annotated
 import typer
 
 from endodav.cli.console import err, track
-from endodav.synthetic.clip import render_clip
-from endodav.synthetic.scene import FAMILIES
-from endodav.synthetic.writer import write_clip
+from endodav.synthetic import FAMILIES, render_clip, write_clip
 
 
 def render(

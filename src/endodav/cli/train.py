@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 
 from endodav.cli.console import err, plain_warnings
-from endodav.training.recipe import load_recipe
+from endodav.training.recipe import bundled_recipes, read_recipe
 from endodav.training.trainer import train as run_training
+from endodav.training.watch import Record
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A bundled recipe (vda-tiny) or a YAML file.")],
+    recipe: Annotated[
+        str, typer.Argument(help=f"A YAML file, or one of {', '.join(bundled_recipes())}.")
+    ],
     out: Annotated[Path, typer.Option(help="Run folder: recipe, log, checkpoints, weights.")],
     resume: Annotated[bool, typer.Option(help="Continue an interrupted run.")] = False,
     minutes: Annotated[
@@ -22,11 +25,23 @@ def train(
     """Train a model by a recipe; `endodav depth --model RUN` uses the result."""
     with plain_warnings():
         weights = run_training(
-            load_recipe(recipe),
+            read_recipe(recipe),
             out,
             resume=resume,
             minutes=minutes,
-            progress=None if quiet else err.print,
+            progress=_ignore if quiet else _say,
         )
     if not quiet:
         err.print(f"Weights: {weights}")
+
+
+def _say(record: Record) -> None:
+    err.print(", ".join(f"{name} {_brief(value)}" for name, value in record.items()))
+
+
+def _ignore(record: Record) -> None:
+    """Report nothing."""
+
+
+def _brief(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Evaluation: predictions against ground truth, under protocols that say what was aligned."""

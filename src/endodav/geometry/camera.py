@@ -2,9 +2,10 @@
 
 Conventions, used everywhere in this package:
 
-* Camera frame: x right, y down, z forward (OpenCV). Depth means Z-depth, not distance along the ray.
-* Pixel (column u, row v): integers are pixel centres, so an image covers [-0.5, width - 0.5].
-* A rigid motion is a 4x4 matrix named `T_dst_from_src`; it maps homogeneous points of frame `src` to
+* Camera frame: x right, y down, z forward (OpenCV). Depth means Z-depth, not distance along the
+ray. * Pixel (column u, row v): integers are pixel centres, so an image covers [-0.5, width - 0.5].
+* A rigid motion is a 4x4 matrix named `T_dst_from_src`; it maps homogeneous points of frame `src`
+to
   frame `dst`, so that inner names cancel: `T_a_from_c = T_a_from_b @ T_b_from_c`.
 """
 
@@ -58,7 +59,7 @@ def unproject(
     depth: Float[Tensor, "*#batch"],
     intrinsics: Float[Tensor, "3 3"],
 ) -> Float[Tensor, "*batch 3"]:
-    """Points in the camera frame, in the unit of `depth`, that lie at Z-depth `depth` behind `pixels`.
+    """Points in the camera frame, in the unit of `depth`, at Z-depth `depth` behind `pixels`.
 
     >>> K = intrinsics_from_fov(2, 4, 90.0)
     >>> unproject(torch.tensor([3.5, 0.5]), torch.tensor(10.0), K)
@@ -123,31 +124,33 @@ def invert(T_dst_from_src: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch
 
 
 def rotation_from_axis_angle(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """Rotation about the direction of `axis_angle` by its length in radians (exponential map of SO(3)).
+    """Rotation about `axis_angle` by its length in radians: the exponential map of SO(3).
 
     >>> rotation_from_axis_angle(torch.tensor([0.0, 0.0, math.pi / 2])).round().abs()[0]
     tensor([0., 1., 0.])
     """
     x, y, z = axis_angle.unbind(-1)
     zero = torch.zeros_like(x)
-    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
-    return torch.linalg.matrix_exp(skew)
+    rows = [torch.stack(row, -1) for row in ((zero, -z, y), (z, zero, -x), (-y, x, zero))]
+    rotation: Tensor = torch.linalg.matrix_exp(torch.stack(rows, dim=-2))
+    return rotation
 
 
 def look_at(
     position: Float[Tensor, "*batch 3"],
     target: Float[Tensor, "*batch 3"],
-    down: Float[Tensor, "3"],
+    down: Float[Tensor, " 3"],
 ) -> Float[Tensor, "*batch 4 4"]:
     """`T_world_from_camera` of a camera at `position` whose z axis passes through `target`.
 
     Args:
         position: camera centre in the world.
         target: a point in front of the camera; must differ from `position`.
-        down: the world direction that becomes image-down as nearly as possible; must not be parallel
-            to the viewing direction.
+        down: the world direction that becomes image-down as nearly as possible; must not be
+            parallel to the viewing direction.
 
-    >>> look_at(torch.zeros(3), torch.tensor([0.0, 0.0, 2.0]), torch.tensor([0.0, 1.0, 0.0]))[:3, :3]
+    >>> ahead, down = torch.tensor([0.0, 0.0, 2.0]), torch.tensor([0.0, 1.0, 0.0])
+    >>> look_at(torch.zeros(3), ahead, down)[:3, :3]
     tensor([[1., 0., 0.],
             [0., 1., 0.],
             [0., 0., 1.]])

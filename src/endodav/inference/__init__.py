@@ -1,1 +1,1 @@
-"""TODO."""
+"""Long-video and streaming inference; see `estimator.DepthEstimator`."""

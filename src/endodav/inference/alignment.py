@@ -1,9 +1,9 @@
 """Scale, shift and cross-fade between windows: pure functions.
 
-A relative depth model is free to choose another scale and shift for every window. The later window is
-brought to the earlier one by the least-squares fit min sum (s x + t - y)^2 over shared frames, clamped at
-0 because inverse depth has no negative values, and faded in linearly over the overlap (Video Depth
-Anything, sec. 3.3; EndoDAV, sec. 2.2).
+A relative depth model is free to choose another scale and shift for every window. The later window
+is brought to the earlier one by the least-squares fit min sum (s x + t - y)^2 over shared frames,
+clamped at 0 because inverse depth has no negative values, and faded in linearly over the overlap
+(Video Depth Anything, sec. 3.3; EndoDAV, sec. 2.2).
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ FitFunction = Callable[[Moments], Affine]
 def moments(x: DepthTensor, y: DepthTensor) -> Moments:
     """Sums of one pair of maps, accumulated in float64 on the CPU (MPS has no float64).
 
-    The products are float32: their rounding is independent from pixel to pixel, and what a fit loses is
-    in the accumulation.
+    The products are float32: their rounding is independent from pixel to pixel, and what a fit
+    loses is in the accumulation.
     """
     x, y = x.cpu(), y.cpu()
     sums = (values.sum(dtype=float64).item() for values in (x, y, x * x, x * y))
@@ -87,10 +87,11 @@ def least_squares(m: Moments) -> Affine:
 
 
 def guarded_fit(m: Moments) -> Affine:
-    """`least_squares`, except where it would destroy the depth; then the means are matched by scale alone.
+    """`least_squares`, but where it would destroy the depth, a scale that matches the means.
 
-    A scale of 0 or less would flatten a window or turn it inside out (near becomes far). It comes from
-    flat maps or from windows that contradict each other, and the official programs apply it unseen.
+    A scale of 0 or less would flatten a window or turn it inside out (near becomes far). It comes
+    from flat maps or from windows that contradict each other, and the official programs apply it
+    unseen.
 
     Warns:
         AlignmentWarning: the fit was not used.
@@ -123,7 +124,7 @@ def cross_fade(earlier: DepthTensor, later: DepthTensor, weight: float) -> Depth
     return (1.0 - weight) * earlier + weight * later
 
 
-def resize_depth(depth: DepthTensor, size: tuple[int, int]) -> DepthTensor:
+def resize_depth(depth: DepthTensor, size: tuple[int, int]) -> Float[Tensor, "rows columns"]:
     """Bilinear, aligned corners, to (height, width), as the official programs do."""
     if tuple(depth.shape) == size:
         return depth
@@ -132,11 +133,12 @@ def resize_depth(depth: DepthTensor, size: tuple[int, int]) -> DepthTensor:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a window says about a frame, kept small: the network's own map and its place in the video.
+    """What a window says about a frame, kept small: the network's map and how it is aligned.
 
-    The official programs resize every map to frame size before they fit and clamp. Resizing commutes with
-    scale and shift but not with the clamp, so the order is kept and only the moment is put off: a map stays
-    at network size until its frame is written, and one full-size map exists at a time.
+    The official programs resize every map to frame size before they fit and clamp. Resizing
+    commutes with scale and shift but not with the clamp, so the order is kept and only the moment
+    is put off: a map stays at network size until its frame is written, and one full-size map exists
+    at a time.
 
     Attributes:
         values: the network's map, >= 0 or not, [height, width].
@@ -146,7 +148,7 @@ class Estimate:
     values: DepthTensor
     affine: Affine = Affine()
 
-    def at(self, size: tuple[int, int]) -> DepthTensor:
+    def at(self, size: tuple[int, int]) -> Float[Tensor, "rows columns"]:
         """Aligned depth at (height, width), >= 0."""
         resized = resize_depth(self.values, size)
         if self.affine != Affine():

@@ -11,19 +11,21 @@ repeats the last O frames of window k-1. So position p of window k is frame
 
     S k + p                                             for p >= K, and for every p of window 0.
 
-Check: the last position of window k-1 is S(k-1) + L-1 = S k + K+O-1, the last overlapping position of
-window k. A key frame is named by its position q in the previous window. For q >= K it is the frame
-S(k-1) + q; q = 0 as the first key is inherited again and again, and stays frame 0 of the video.
+Check: the last position of window k-1 is S(k-1) + L-1 = S k + K+O-1, the last overlapping position
+of window k. A key frame is named by its position q in the previous window. For q >= K it is the
+frame S(k-1) + q; q = 0 as the first key is inherited again and again, and stays frame 0 of the
+video.
 
 Video Depth Anything (arXiv 2501.12375, sec. 3.3): L = 32, O = 8, keys at positions 0 and 12, hence
-S = 22; position 0 is frame 0, position 1 is frame 22(k-1) + 12 = 22k - 10, positions 2..9 are frames
-22k+2..22k+9 and positions 10..31 are the new frames 22k+10..22k+31.
-EndoDAV (MICCAI 2025, sec. 2.2): keys at positions 6 and 12, hence frames 22k - 16 and 22k - 10.
+S = 22; position 0 is frame 0, position 1 is frame 22(k-1) + 12 = 22k - 10, positions 2..9 are
+frames 22k+2..22k+9 and positions 10..31 are the new frames 22k+10..22k+31. EndoDAV (MICCAI 2025,
+sec. 2.2): keys at positions 6 and 12, hence frames 22k - 16 and 22k - 10.
 
-**How many windows.** Both official programs start a window at every S k < N and repeat the last frame
-(S - N mod S) mod S + K+O times, to S ceil(N/S) + K+O frames, exactly what ceil(N/S) windows cover. So 22
-frames need one window but 23..32 frames two, although all of them are in the first: the second then
-only changes frames 24..31, which its overlap blends. We count the same way, because it decides results.
+**How many windows.** Both official programs start a window at every S k < N and repeat the last
+frame (S - N mod S) mod S + K+O times, to S ceil(N/S) + K+O frames, exactly what ceil(N/S) windows
+cover. So 22 frames need one window but 23..32 frames two, although all of them are in the first:
+the second then only changes frames 24..31, which its overlap blends. We count the same way, because
+it decides results.
 """
 
 from __future__ import annotations
@@ -72,7 +74,8 @@ class WindowPlan:
         overlap: O, frames shared with the window before, besides the key frames.
         keys: position in the previous window of each key frame; a leading 0 is frame 0 for ever.
         fit: positions on which scale and shift are fitted.
-        blend: whether the overlap fades from the earlier estimate to the later one; else the earlier stays.
+        blend: whether the overlap fades from the earlier estimate to the later one; else the
+            earlier stays.
         fill: whether the last frame is repeated to fill the last window; networks that attend over
             time depend on it, networks for images need it not.
 
@@ -89,7 +92,8 @@ class WindowPlan:
     fill: bool = True
 
     def __post_init__(self) -> None:
-        # No frame may lie in three windows: at most the new frames of a window overlap the next one.
+        # No frame may lie in three windows: at most the new frames of a window overlap the next
+        # one.
         most = min((self.length - len(self.keys)) // 2, self.length - len(self.keys) - 1)
         least = 1 if self.blend or self.fit is Fit.OVERLAP else 0
         if most < least:
@@ -103,10 +107,9 @@ class WindowPlan:
                 f"An overlap of {self.overlap} does not fit strategy {self.name} with windows of "
                 f"{self.length} frames; choose {least} to {most}."
             )
-        if any(q < len(self.keys) for q in self.keys[1:]) or any(
-            q and not len(self.keys) <= q < self.length for q in self.keys[:1]
-        ):
-            raise RecipeError(f"Key positions {self.keys} are not frames of the previous window.")
+        for place, q in enumerate(self.keys):
+            if not (len(self.keys) <= q < self.length or place == q == 0):
+                raise RecipeError(f"Position {q} holds no frame that a window could take as key.")
 
     @property
     def step(self) -> int:
@@ -142,8 +145,8 @@ class WindowPlan:
         """The windows of a video of unknown length.
 
         Args:
-            exists: whether the video has a frame of that index; asked in rising order, and only for the
-                frame that decides whether there is another window.
+            exists: whether the video has a frame of that index; asked in rising order, and only for
+                the frame that decides whether there is another window.
         """
         for number in count():
             if not exists(self.step * number):
@@ -151,7 +154,7 @@ class WindowPlan:
             yield self.window(number)
 
     def settled(self, window: Window, last: bool) -> range:
-        """Positions of `window` whose depth no later window changes and no earlier one has settled."""
+        """Positions of `window` whose depth is final with it, and was not before."""
         first = 0 if window.number == 0 else len(self.keys)
         return range(first, self.length if last else self.length - self.overlap)
 
@@ -223,4 +226,6 @@ def choose_plan(
             f"A window of {window} frames is more than this model can attend to; "
             f"choose at most {max_window}."
         )
-    return PLANS[strategy].resized(window or min(WINDOW_LENGTH, max_window), overlap)
+    if window is None:
+        window = min(WINDOW_LENGTH, max_window)
+    return PLANS[strategy].resized(window, overlap)

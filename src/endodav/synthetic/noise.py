@@ -1,4 +1,4 @@
-"""Smooth random fields that repeat at their borders: the raw material of walls, textures and motion."""
+"""Smooth random fields: the raw material of walls, textures and motion."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def fractal_noise(
 ) -> Float[Tensor, "rows cols"]:
     """Periodic noise with mean 0 and standard deviation 1, built from coarse to fine.
 
-    A random grid of `cells` is enlarged by 2 (bicubic) until it has the wanted shape; each of the first
-    `octaves` enlargements adds fresh noise, `gain` times weaker than the one before. This costs little
-    more than the last enlargement alone, unlike a sum of octaves at full size.
+    A random grid of `cells` is enlarged by 2 (bicubic) until it has the wanted shape; each of the
+    first `octaves` enlargements adds fresh noise, `gain` times weaker than the one before. This
+    costs little more than the last enlargement alone, unlike a sum of octaves at full size.
 
     Args:
         rng: source of randomness.

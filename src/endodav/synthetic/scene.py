@@ -1,15 +1,16 @@
 """What can be rendered: one wall, tabulated over a chart of space, and solids in front of it.
 
-A chart gives every point of space three numbers (u, v, height). The wall is the graph `height = table(u, v)`:
-around a centre line that is a tube, over a plane it is a landscape. Looking a table up while marching along
-a ray costs the same whatever shaped it, so scene families are free to be as rich as they like. A new family
-is a function that fills a table; a new chart is a class with two methods.
+A chart gives every point of space three numbers (u, v, height). The wall is the graph `height =
+table(u, v)`: around a centre line that is a tube, over a plane it is a landscape. Looking a table
+up while marching along a ray costs the same whatever shaped it, so scene families are free to be as
+rich as they like. A new family is a function that fills a table; a new chart is a class with two
+methods.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,37 +22,48 @@ ENVELOPE_REDUCTION = 4  # the envelope is computed on a table that much smaller
 Part = TypeVar("Part")
 
 
+@runtime_checkable
 class Chart(Protocol):
     """Coordinates in which the wall is a graph."""
 
     def to_chart(self, points: Float[Tensor, "3 rays"]) -> tuple[Tensor, Tensor, Tensor]:
-        """(u, v, height) of world points; u and v in [-1, 1] cover the table, height is in mm."""
+        """(u, v, height) of world points; the table covers [-1, 1] in u and v, height is in mm."""
         ...
 
     def to_world(self, coordinates: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        """World points of chart positions given in mm (see each chart); the inverse of `to_chart`."""
+        """World points of positions given in mm (see each chart); the inverse of `to_chart`."""
         ...
 
 
 @dataclass(frozen=True)
+class Wave:
+    """A sinusoid along the arc length: amplitude in mm, frequency in rad/mm, phase in rad."""
+
+    amplitude: float
+    frequency: float
+    phase: float
+
+    def at(self, arc: Tensor) -> Tensor:
+        """Its value in mm."""
+        return self.amplitude * torch.sin(self.frequency * arc + self.phase)
+
+
+@dataclass(frozen=True)
 class TubeChart:
-    """Cylinder coordinates around a winding centre line: u is the angle, v the arc length, height the radius.
+    """Cylinder coordinates around a winding centre line: u angle, v arc length, height radius.
 
     The centre line is a circular arc in the x-z plane, on which sinusoids add lateral windings.
 
     Attributes:
         half_length: arc length in mm from the middle of the tube to each end.
-        curvature: of the arc, in 1/mm; its sign says to which side. Never exactly 0 (1e-6 is straight).
-        amplitudes: lateral windings in mm, in x and y.
-        frequencies: of the windings, in rad/mm.
-        phases: of the windings, in rad.
+        curvature: of the arc, in 1/mm; its sign says to which side. Never exactly 0 (1e-9 is
+            straight).
+        waves: lateral windings in x and y.
     """
 
     half_length: float
     curvature: float
-    amplitudes: Float[Tensor, "waves 2"]
-    frequencies: Float[Tensor, "waves 2"]
-    phases: Float[Tensor, "waves 2"]
+    waves: tuple[tuple[Wave, Wave], ...]
 
     def to_chart(self, points: Float[Tensor, "3 rays"]) -> tuple[Tensor, Tensor, Tensor]:
         """(angle / pi, arc length / half_length, radius in mm)."""
@@ -77,9 +89,9 @@ class TubeChart:
 
     def _centre(self, arc: Tensor) -> tuple[Tensor, Tensor]:
         x, y = torch.zeros_like(arc), torch.zeros_like(arc)
-        for a, w, p in zip(self.amplitudes, self.frequencies, self.phases, strict=True):
-            x = x + a[0] * torch.sin(w[0] * arc + p[0])
-            y = y + a[1] * torch.sin(w[1] * arc + p[1])
+        for wave_x, wave_y in self.waves:
+            x = x + wave_x.at(arc)
+            y = y + wave_y.at(arc)
         return x, y
 
 
@@ -107,12 +119,17 @@ class Material:
     """What a surface looks like.
 
     Attributes:
-        texture: over (v, u); albedo in linear RGB, then a vector that tilts the normal of the wet film.
+        albedo: linear RGB over the surface's own (v, u).
+        detail: a tile that repeats through the world; a factor on the albedo, then a vector that
+            tilts the normal of the wet film.
+        tile: edge in mm of the detail tile.
         specular: strength of the highlights.
         shininess: exponent of the highlights (Blinn).
     """
 
-    texture: Float[Tensor, "6 rows cols"]
+    albedo: Float[Tensor, "3 rows cols"]
+    detail: Float[Tensor, "6 tile_rows tile_cols"]
+    tile: float
     specular: float
     shininess: float
 
@@ -123,8 +140,9 @@ class Wall:
 
     Attributes:
         chart: the coordinates.
-        layers: three tables over (v, u) in mm: the height, its change at full deformation, and a lower
-            envelope of the height with slope at most 1 (see `wall_layers`), whatever the deformation.
+        layers: three tables over (v, u) in mm: the height, its change at full deformation, and a
+            lower envelope of the height with slope at most 1 (see `wall_layers`), whatever the
+            deformation.
         spacing: size in mm of a table cell.
         material: its look, over the same (v, u).
     """
@@ -135,9 +153,9 @@ class Wall:
     material: Material
 
     def gap(
-        self, points: Float[Tensor, "3 rays"], deformation: Float[Tensor, "rays"]
-    ) -> tuple[Float[Tensor, "rays"], Float[Tensor, "rays"]]:
-        """How far the wall lies above the points in the chart, exactly (zero on it) and at the least."""
+        self, points: Float[Tensor, "3 rays"], deformation: Float[Tensor, " rays"]
+    ) -> tuple[Float[Tensor, " rays"], Float[Tensor, " rays"]]:
+        """How far the wall lies above the points: exactly (zero on it), and a safe lower bound."""
         u, v, height = self.chart.to_chart(points)
         surface, change, envelope = sample_table(self.layers, u, v)
         return surface + deformation * change - height, envelope - height
@@ -173,7 +191,7 @@ class Scene:
 
     wall: Wall
     solids: tuple[RoundCone, ...]
-    deformation: Float[Tensor, "time"]
+    deformation: Float[Tensor, " time"]
     T_world_from_camera: Float[Tensor, "time 4 4"]
 
 
@@ -185,12 +203,13 @@ def wall_layers(
     """Stack a wall's height and deformation with the envelope that makes large steps safe.
 
     A fold hides from a point that only knows the height at its own (u, v). The envelope
-    min over q of height(q) + |p - q| knows: it has slope at most 1, so a ray may advance by it, times
-    1/sqrt(2), and never pass a fold. It is the erosion of the height by a cone, found by relaxation.
+    min over q of height(q) + |p - q| knows: it has slope at most 1, so a ray may advance by it,
+    times 1/sqrt(2), and never pass a fold. It is the erosion of the height by a cone, found by
+    relaxation.
 
     Args:
-        height: of the wall in mm; rows and columns are one more than a multiple of the reduction, and
-            the last column repeats the first (`close_seam`).
+        height: of the wall in mm; rows and columns are one more than a multiple of the reduction,
+            and the last column repeats the first (`close_seam`).
         change: what is added to it at full deformation.
         spacing: of the table in mm, along rows and columns.
     """
@@ -215,7 +234,7 @@ def wall_layers(
 
 
 def sample_table(
-    table: Float[Tensor, "channels rows cols"], u: Float[Tensor, "rays"], v: Float[Tensor, "rays"]
+    table: Float[Tensor, "channels rows cols"], u: Float[Tensor, " rays"], v: Float[Tensor, " rays"]
 ) -> Float[Tensor, "channels rays"]:
     """Bilinear look-up at (u, v) in [-1, 1]; beyond the border the border's value."""
     grid = torch.stack([u, v], dim=-1)[None, None]
@@ -225,9 +244,11 @@ def sample_table(
 
 
 def close_seam(table: Float[Tensor, "*channels rows cols"]) -> Float[Tensor, "*channels _ _"]:
-    """Repeat the first row and column after the last, so that a look-up from -1 to 1 is periodic."""
-    return F.pad(table[None, None], (0, 1, 0, 1), mode="circular")[0, 0] if table.ndim == 2 else (
-        F.pad(table[None], (0, 1, 0, 1), mode="circular")[0]
+    """Repeat the first row and column after the last: look-ups from -1 to 1 become periodic."""
+    return (
+        F.pad(table[None, None], (0, 1, 0, 1), mode="circular")[0, 0]
+        if table.ndim == 2
+        else (F.pad(table[None], (0, 1, 0, 1), mode="circular")[0])
     )
 
 

@@ -23,15 +23,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from endodav.synthetic import render_clip
 from endodav.training.augmentation import change_photometry
-from endodav.training.recipe import BatchRecipe, ClipsRecipe, TrainRecipe
+from endodav.training.recipe import ClipsRecipe, TrainRecipe
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, as all DINOv2 encoders expect
 IMAGE_STD = (0.229, 0.224, 0.225)
-HELD_OUT_SEED = 1_000_000_000  # seeds from here on belong to evaluation, below to training
-SEEDS_PER_RUN = 1_000_000
+SEEDS_PER_RUN = 1_000_000  # clips of different runs differ
+HELD_OUT_SEED = 1000 * SEEDS_PER_RUN  # seeds from here on belong to evaluation
 SMALLEST_CROP = 0.6  # of the largest crop that fits, in each direction
 MAX_STRETCH = 1.15  # a crop's aspect ratio against that of the network's input
-MAX_STRIDE = 2  # in time
+MAX_STRIDE = 2  # frames from one to the next
 
 
 class Clip(NamedTuple):
@@ -100,7 +100,8 @@ class RenderedBatches(Dataset[Batch]):
         wanted = self._recipe.batch
         size = wanted.sizes[rng.integers(len(wanted.sizes))]
         draw = partial(self._samples, step=step, size=size, rng=rng)
-        clips = draw(wanted.clips, wanted.frames)
+        length = wanted.lengths[rng.integers(len(wanted.lengths))]
+        clips = draw(max(1, wanted.clip_frames // length), length)
         return Batch(clips, draw(wanted.images, 1) if wanted.images else None)
 
     def _samples(
@@ -146,8 +147,8 @@ def held_out_clips(recipe: TrainRecipe, folder: Path) -> list[Clip]:
 
 
 def normalise_images(
-    images: Float[Tensor, "*batch 3 height width"],
-) -> Float[Tensor, "*batch 3 height width"]:
+    images: Float[Tensor, "time 3 height width"],
+) -> Float[Tensor, "time 3 height width"]:
     """From 0..1 to ImageNet's mean and deviation."""
     mean, std = images.new_tensor(IMAGE_MEAN), images.new_tensor(IMAGE_STD)
     return (images - mean[:, None, None]) / std[:, None, None]
@@ -170,7 +171,7 @@ def augment(clip: Clip, frames: int, size: tuple[int, int], rng: np.random.Gener
     valid = torch.from_numpy(view(clip.valid[times]))[:, None]
     rows, columns = draw_crop(images.shape[2], images.shape[3], size, rng)
     resize = partial(_resize_crop, rows=rows, columns=columns, size=size)
-    # A bilinear mean over an edge would be a depth that is nowhere, so labels are picked, not mixed.
+    # A mean over an edge would be a depth that is nowhere, so labels are picked, not mixed.
     depth, valid = (resize(x.float(), mode="nearest-exact")[:, 0] for x in (depth, valid))
     images = resize(images, mode="bilinear", antialias=bool(rng.random() < 0.5))
     images = change_photometry(images, rng)
@@ -180,12 +181,15 @@ def augment(clip: Clip, frames: int, size: tuple[int, int], rng: np.random.Gener
 
 
 def draw_times(available: int, frames: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Indices of `frames` frames: a random start, stride and direction."""
-    longest = MAX_STRIDE if frames == 1 else min(MAX_STRIDE, (available - 1) // (frames - 1))
-    stride = int(rng.integers(1, longest + 1))
-    start = rng.integers(available - stride * (frames - 1))
-    times = start + stride * np.arange(frames)
-    return times[::-1] if rng.random() < 0.5 else times
+    """Indices of `frames` frames from a random start at a random stride, turning back at the ends.
+
+    Turning back makes long clips of short ones; and since the start lies anywhere on the way there
+    and back, either direction of time is as likely.
+    """
+    stride = rng.integers(1, MAX_STRIDE + 1)
+    period = max(1, 2 * (available - 1))
+    phase = (rng.integers(period) + stride * np.arange(frames)) % period
+    return np.asarray(np.minimum(phase, period - phase), np.intp)
 
 
 def draw_view(rng: np.random.Generator) -> Callable[[NDArray[np.generic]], NDArray[np.generic]]:
@@ -194,9 +198,7 @@ def draw_view(rng: np.random.Generator) -> Callable[[NDArray[np.generic]], NDArr
 
     def view(frames: NDArray[np.generic]) -> NDArray[np.generic]:
         turned = np.swapaxes(frames, 1, 2) if transpose else frames
-        return np.ascontiguousarray(
-            turned[:, :: -1 if upside_down else 1, :: -1 if mirror else 1]
-        )
+        return np.ascontiguousarray(turned[:, :: -1 if upside_down else 1, :: -1 if mirror else 1])
 
     return view
 

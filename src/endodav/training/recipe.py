@@ -1,10 +1,10 @@
-"""Training recipes: typed, frozen, read from YAML; an impossible one is refused before anything runs."""
+"""Training recipes: typed, frozen, read from YAML, and refused where they ask the impossible."""
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import (
@@ -35,7 +35,8 @@ class _Section(BaseModel):
 class ClipsRecipe(_Section):
     """The rendered clips of a run.
 
-    The pool of clips grows with the steps, so that training starts at once and rendering goes on beside it.
+    The pool of clips grows with the steps, so that training starts at once and rendering goes on
+    beside it.
 
     Attributes:
         total: how many different clips the run may see.
@@ -47,8 +48,8 @@ class ClipsRecipe(_Section):
         workers: processes that render and augment; 0 does it in the training process.
     """
 
-    total: PositiveInt = 1500
-    at_start: PositiveInt = 32
+    total: Annotated[int, Field(gt=0, le=1_000_000)] = 1000
+    at_start: PositiveInt = 40
     per_step: NonNegativeFloat = 0.5
     frames: PositiveInt = 12
     height: PositiveInt = 128
@@ -61,15 +62,15 @@ class BatchRecipe(_Section):
 
     Attributes:
         sizes: (height, width) of the network's input, multiples of 14; each step draws one of them.
-        clips: clips in a batch.
-        frames: frames in a clip.
+        lengths: frames of a clip; each step draws one length.
+        clip_frames: frames of all clips of a batch together; a longer clip comes alone.
         images: single images in a batch.
     """
 
     sizes: tuple[tuple[Side, Side], ...] = Field(default=((112, 140),), min_length=1)
-    clips: PositiveInt = 3
-    frames: PositiveInt = 8
-    images: NonNegativeInt = 16
+    lengths: tuple[PositiveInt, ...] = Field(default=(4, 8, 16, 32), min_length=1)
+    clip_frames: PositiveInt = 16
+    images: NonNegativeInt = 8
 
 
 class OptimiserRecipe(_Section):
@@ -96,7 +97,7 @@ class LossRecipe(_Section):
     Attributes:
         gradient: spatial gradient matching, beside the scale-and-shift-invariant error of weight 1.
         temporal: temporal gradient matching of the clips.
-        log: scale-invariant error of log inverse depth, which pins the shift that the others leave free.
+        log: scale-invariant error of log inverse depth; pins the shift that the others leave free.
         images: everything that comes from single images.
         trim: share of the largest residuals to leave out.
     """
@@ -132,14 +133,14 @@ class TrainRecipe(_Section):
     Attributes:
         name: of the run's model.
         preset: architecture, one of `endodav.models.presets.PRESETS`.
-        seed: of the initial weights, the clips and their augmentation.
+        seed: of the initial weights, the clips and their augmentation; below 1000.
         steps: optimiser steps.
         precision: of the network's forward pass; weights, losses and the optimiser stay float32.
     """
 
     name: str
     preset: str = "endodav-tiny"
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=1000)] = 0
     steps: PositiveInt = 5000
     precision: Literal["float32", "bfloat16"] = "float32"
     clips: ClipsRecipe = ClipsRecipe()
@@ -149,13 +150,14 @@ class TrainRecipe(_Section):
     watch: WatchRecipe = WatchRecipe()
 
     @model_validator(mode="after")
-    def _is_possible(self) -> Self:
+    def _is_possible(self) -> TrainRecipe:
         if self.preset not in PRESETS:
             raise ValueError(f"'preset' is '{self.preset}'; allowed: {', '.join(PRESETS)}")
-        if self.batch.frames > self.clips.frames:
+        longest = PRESETS[self.preset].max_window
+        if max(self.batch.lengths) > longest:
             raise ValueError(
-                f"'batch.frames' is {self.batch.frames}; allowed: 1 to {self.clips.frames},"
-                " the frames rendered for each clip ('clips.frames')"
+                f"'batch.lengths' has {max(self.batch.lengths)}; allowed: 1 to {longest}, the"
+                " frames that the preset sees at once"
             )
         if self.optimiser.warmup_steps >= self.steps:
             raise ValueError(

@@ -31,7 +31,7 @@ class Losses(NamedTuple):
 def training_losses(
     model: ClipModel, batch: Batch, weights: LossRecipe, autocast: torch.dtype | None = None
 ) -> Losses:
-    """Losses of one batch; the forward pass runs in `autocast` where given, the losses in float32."""
+    """Losses of one batch: the forward pass in `autocast` where given, the losses in float32."""
     total, parts = _sample_losses(model, batch.clips, weights, autocast)
     named = {f"clips/{name}": value for name, value in parts.items()}
     if batch.images is not None:
@@ -44,18 +44,15 @@ def training_losses(
 def _sample_losses(
     model: ClipModel, samples: Samples, weights: LossRecipe, autocast: torch.dtype | None
 ) -> Losses:
-    with torch.autocast(
-        samples.images.device.type, dtype=autocast, enabled=autocast is not None
-    ):
+    with torch.autocast(samples.images.device.type, dtype=autocast, enabled=autocast is not None):
         prediction = model(samples.images)
     prediction = prediction.float()
     config = VideoDepthLossConfig(
         gradient_weight=weights.gradient, trim=weights.trim, temporal_weight=weights.temporal
     )
     # The temporal term is in units of the target: a clip's median and deviation become its units.
-    height = samples.valid.shape[2]
     target = normalise(samples.inverse_depth.flatten(1, 2), samples.valid.flatten(1, 2)).values
-    target = target.unflatten(1, (-1, height))
+    target = target.view_as(samples.inverse_depth)
     losses = video_depth_loss(prediction, target, samples.valid, config)
     log = log_error(prediction, samples.inverse_depth, samples.valid)
     parts = {"spatial": losses.spatial, "temporal": losses.temporal, "log": log}

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Video in and out: any input as a lazy source of frames, depth into any output format."""

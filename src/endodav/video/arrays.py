@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sized
 from fractions import Fraction
 from itertools import chain
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,8 +39,8 @@ def as_rgb(frame: Any) -> RGBImage:
 class ArraySource:
     """A source of frames from memory, for tests and for programs that have frames of their own.
 
-    Arrays, tensors and lists can be iterated again and again; an iterator only once, and lazily: one
-    frame is drawn when the source is made, to learn the size, the others when they are asked for.
+    Arrays, tensors and lists can be iterated again and again; an iterator only once, and lazily:
+    one frame is drawn at once, to learn the size, the others when they are asked for.
     Frames of an iterator may change size on the way; `info` describes the first.
 
     Args:
@@ -104,7 +104,7 @@ class ArraySource:
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> ArraySource:
         return self
 
     def __exit__(self, *exc: object) -> None:

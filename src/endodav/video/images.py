@@ -55,12 +55,15 @@ def read_image(path: Path) -> RGBImage:
             image = ImageOps.exif_transpose(stored)
             if image.mode in ("I", "F"):
                 raise InputError(
-                    f"{path} holds 32-bit values, which have no known white; save it with 8 or 16 bits."
+                    f"{path} holds 32-bit values, whose white is not known; "
+                    "save it with 8 or 16 bits."
                 )
             if image.mode.startswith("I;16"):
                 grey = np.asarray(image).astype(np.uint32)
                 return np.repeat(((grey + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
-            if "transparency" in image.info:  # Pillow warns if a palette's alpha is dropped directly
+            if (
+                "transparency" in image.info
+            ):  # Pillow warns if a palette's alpha is dropped directly
                 image = image.convert("RGBA")
             return np.array(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -93,14 +93,14 @@ def resample(
 ) -> Iterator[Frame]:
     """Frames at the times begin + k / fps, each the latest source frame that is not after its time.
 
-    Going down in rate drops frames, going up repeats them (the same array, not a copy). The source is
-    taken to last until its last timestamp plus one period, or until `end` if that is sooner; outputs
-    cover this duration to within 1 / fps.
+    Going down in rate drops frames, going up repeats them (the same array, not a copy). The source
+    is taken to last until its last timestamp plus one period, or until `end` if that is sooner;
+    outputs cover this duration to within 1 / fps.
 
     Args:
         frames: in order of time.
         fps: output frames a second; None passes the frames on as they are.
-        clock: of the source; a frame counts as not after a time it misses by `clock.rounding` or less.
+        clock: of the source; a frame up to `clock.rounding` after a time counts as not after it.
         end: no output is at or after this time, in seconds.
     """
     if fps is None:
@@ -130,7 +130,7 @@ def count_frames(
     end: Fraction | None = None,
     fps: Fraction | None = None,
 ) -> int:
-    """How many of `total` frames `between` and `resample` deliver; exact where the rate is constant.
+    """How many of `total` frames `between` and `resample` deliver; exact at a constant rate.
 
     Args:
         total: frames in the whole source, `clock.period` apart.

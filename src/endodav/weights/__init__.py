@@ -1,1 +1,1 @@
-"""TODO."""
+"""Weights: find, download, verify and load them strictly; say what they are and what they allow."""

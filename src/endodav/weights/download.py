@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
@@ -32,7 +33,7 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (  # the first class that fit
 
 
 def fetch(preset: ModelPreset) -> Path:
-    """The preset's official checkpoint in the client's cache, downloaded at the first use.
+    """The preset's checkpoint: bundled, or in the client's cache, downloaded at the first use.
 
     What is in the cache is used without asking the hub, so that a run needs no network and does not
     change when the hub does.
@@ -40,13 +41,13 @@ def fetch(preset: ModelPreset) -> Path:
     Raises:
         WeightsError: nothing is published, or the download fails; says why and what to do.
     """
+    found = bundled(preset) or cached(preset)
+    if found is not None:
+        return found
     if preset.repo_id is None or preset.filename is None:
         raise WeightsError(
             f"{preset.name} has no published checkpoint; give one of your own with --weights FILE."
         )
-    found = cached(preset)
-    if found is not None:
-        return found
     try:
         with _quiet_client():
             return Path(hf_hub_download(preset.repo_id, preset.filename))
@@ -56,6 +57,13 @@ def fetch(preset: ModelPreset) -> Path:
             f"{preset.filename} of {page} cannot be downloaded because {_reason(error)}; "
             "try again, or get the file by another way and give it with --weights FILE."
         ) from error
+
+
+def bundled(preset: ModelPreset) -> Path | None:
+    """The preset's checkpoint inside this package, if it comes with it."""
+    if preset.repo_id is not None or preset.filename is None:
+        return None
+    return Path(str(files("endodav.weights") / "bundled" / preset.filename))
 
 
 def cached(preset: ModelPreset) -> Path | None:

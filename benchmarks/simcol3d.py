@@ -1,0 +1,88 @@
+"""How right is a model on the SimCol3D sample? Writes benchmarks/results/simcol3d.json.
+
+python benchmarks/simcol3d.py ../shared/data/simcol3d endodav-tiny [MODEL OR RUN FOLDER ...]
+
+Protocol: the ten frames as one video; scale and shift by least squares in depth, frame by frame;
+mean over frames. The floors are what one gets without a network: a constant, and the fall of light
+with the square of the distance, depth = 1/sqrt(brightness^2.2) of the blurred largest channel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from endodav.evaluation.protocols import per_frame_least_squares_in_depth
+from endodav.evaluation.simcol import SimColClip, read_simcol
+from endodav.inference.estimator import DepthEstimator
+from endodav.types import Kind
+
+RESULT = Path(__file__).parent / "results" / "simcol3d.json"
+DISPLAY_GAMMA = 2.2
+BLUR_SIGMA = 3.3  # pixels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="FrameBuffer_*.png and Depth_*.png")
+    parser.add_argument("models", nargs="+", help="preset names or run folders")
+    args = parser.parse_args()
+    clip = read_simcol(args.folder)
+    constant = np.ones(clip.depth.shape, np.float32)
+    results = {
+        "constant": {"errors": errors(constant, Kind.DEPTH, clip)},
+        "illumination prior": {"errors": errors(illumination_prior(clip), Kind.DEPTH, clip)},
+    }
+    for name in args.models:
+        estimator = DepthEstimator.from_pretrained(name)
+        prediction = estimator.predict(clip.images)
+        meta = asdict(estimator.meta)
+        results[Path(name).name] = {
+            "errors": errors(prediction, estimator.meta.kind, clip),
+            **{key: meta[key] for key in ("weights_sha256", "settings")},
+        }
+    report = {
+        "data": "SimCol3D sample, 10 frames of 475x475",
+        "protocol": "per-frame least-squares scale and shift in depth; mean over frames",
+        "results": results,
+        "versions": {name: version(name) for name in ("endodav", "torch", "numpy")},
+        "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
+    }
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(report, indent=2) + "\n")
+    print(RESULT.read_text(), end="")
+
+
+def errors(prediction: np.ndarray, kind: Kind, clip: SimColClip) -> dict[str, float]:
+    found = per_frame_least_squares_in_depth(prediction, kind, clip.depth, clip.depth > 0)
+    return {name: round(value, 4) for name, value in asdict(found).items()}
+
+
+def illumination_prior(clip: SimColClip) -> np.ndarray:
+    brightness = torch.from_numpy(clip.images.max(axis=3)).float()[:, None] / 255
+    linear = blur(brightness) ** DISPLAY_GAMMA
+    return linear.clamp(min=1e-6).rsqrt()[:, 0].numpy()
+
+
+def blur(images: Tensor) -> Tensor:
+    """Gaussian of `BLUR_SIGMA`, borders mirrored."""
+    radius = round(4 * BLUR_SIGMA)
+    offsets = torch.arange(-radius, radius + 1.0)
+    kernel = torch.exp(-0.5 * (offsets / BLUR_SIGMA) ** 2)
+    kernel = (kernel / kernel.sum())[None, None, None]
+    padded = torch.nn.functional.pad(images, [radius] * 4, mode="reflect")
+    rows = torch.nn.functional.conv2d(padded, kernel)
+    return torch.nn.functional.conv2d(rows, kernel.mT)
+
+
+if __name__ == "__main__":
+    main()

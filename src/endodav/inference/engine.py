@@ -1,0 +1,172 @@
+"""The one loop: frames, windows, network, alignment, depth; memory depends on the window alone.
+
+Kept at any time: the 8-bit frames not yet written (at most one window and one frame), the network
+inputs that a coming window needs, and the network's maps of the current window and of what the next
+one inherits. Maps become full-size one by one as they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from endodav.errors import InputError
+from endodav.inference.alignment import (
+    Estimate,
+    FitFunction,
+    Moments,
+    cross_fade,
+    fade_weight,
+    guarded_fit,
+    moments,
+)
+from endodav.inference.predictor import Predictor
+from endodav.inference.settings import InferenceSettings
+from endodav.inference.windows import Window, WindowPlan
+from endodav.models.presets import ModelPreset
+from endodav.types import DepthFrame, DepthMap, Frame, RGBImage, Units
+
+Estimates = Mapping[int, Estimate]  # by frame of the sequence
+Size = tuple[int, int]  # rows, columns
+
+
+class FrameBuffer:
+    """The frames of one sequence, read when asked for and forgotten when told."""
+
+    def __init__(self, frames: Iterator[Frame], prepare: Callable[[RGBImage], Tensor]) -> None:
+        self._unread = frames
+        self._prepare = prepare
+        self._frames: dict[int, Frame] = {}
+        self._inputs: dict[int, Tensor] = {}
+        self.count = 0  # frames read so far; the length of the sequence once `has` has said no
+        self.frame_size = (0, 0)
+
+    def has(self, index: int) -> bool:
+        """Whether the sequence has a frame of that number; reads up to it."""
+        while self.count <= index:
+            frame = next(self._unread, None)
+            if frame is None:
+                return False
+            self.frame_size = frame.image.shape[:2]
+            self._frames[self.count] = frame
+            self._inputs[self.count] = self._prepare(frame.image)
+            self.count += 1
+        return True
+
+    def input(self, index: int) -> Tensor:
+        """The network's input for a frame; past the end, for the last one."""
+        return self._inputs[min(index, self.count - 1)]
+
+    def take(self, index: int) -> Frame:
+        """A frame, for the last time."""
+        return self._frames.pop(index)
+
+    def keep_inputs(self, indices: Iterable[int]) -> None:
+        """Forget the inputs of all other frames."""
+        wanted = {min(index, self.count - 1) for index in indices}
+        self._inputs = {index: self._inputs[index] for index in wanted if index in self._inputs}
+
+
+class DepthEngine:
+    """Estimates the depth of a video of any length.
+
+    Args:
+        network: a network of `endodav.models.depth` that `preset` describes.
+        preset: its input, kind and units.
+        plan: how windows are laid out and joined.
+        settings: precision and sizes.
+        fit: how scale and shift follow from the shared pixels; `least_squares` is the official
+            rule, which also accepts scales of 0 or less.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preset: ModelPreset,
+        plan: WindowPlan,
+        settings: InferenceSettings | None = None,
+        *,
+        fit: FitFunction = guarded_fit,
+    ) -> None:
+        self.plan = plan
+        self.settings = settings or InferenceSettings()
+        self.predictor = Predictor(network, preset, self.settings)
+        # Metric depth has no free scale or shift: windows are only faded into each other.
+        metric = preset.units is Units.MILLIMETRES
+        self._fit_positions = range(0) if metric else plan.fit_positions
+        self._fit = fit
+
+    def run(self, source: Iterable[Frame]) -> Iterator[DepthFrame]:
+        """Depth of every frame of `source`, once and in order, as soon as it is final.
+
+        A change of resolution starts over, as if another video began.
+
+        Raises:
+            InputError: the source gives no frames.
+            WeightsError: the network gives values that are not finite.
+        """
+        empty = True
+        for _, frames in groupby(source, key=lambda frame: frame.image.shape):
+            empty = False
+            yield from self._run_sequence(frames)
+        if empty:
+            raise InputError("The input has no frames; choose another file or another part of it.")
+
+    def _run_sequence(self, frames: Iterator[Frame]) -> Iterator[DepthFrame]:
+        buffer = FrameBuffer(frames, self.predictor.prepare)
+        inherited: Estimates = {}
+        for window in self.plan.windows(buffer.has):
+            own, size = self._estimate(window, buffer, inherited)
+            following = self.plan.window(window.number + 1)
+            last = not buffer.has(self.plan.step * following.number)
+            for position in self.plan.settled(window, last):
+                index = window.frames[position]
+                if index < buffer.count:
+                    values = self._settle(window, position, own, inherited, size)
+                    frame = buffer.take(index)
+                    yield DepthFrame(values, frame.timestamp, frame.index, frame.image)
+            latest = dict(zip(window.frames, own, strict=False))
+            inherited = {
+                index: inherited[index] if index in inherited else latest[index].kept()
+                for index in following.frames[: self.plan.inherited]
+            }
+            buffer.keep_inputs(following.frames)
+
+    @torch.inference_mode()
+    def _estimate(
+        self, window: Window, buffer: FrameBuffer, inherited: Estimates
+    ) -> tuple[list[Estimate], Size]:
+        """The aligned estimate at each position, and the size of the depth to give out."""
+        buffer.has(window.frames[-1])
+        seen = [i for i in window.frames if self.plan.fill or i < buffer.count]
+        maps = self.predictor.predict([buffer.input(index) for index in seen])
+        size = self.settings.depth_size(buffer.frame_size, (maps.shape[1], maps.shape[2]))
+        raw = [Estimate(values) for values in maps]
+        if window.number == 0 or not self._fit_positions:
+            return raw, size
+        sums = Moments()
+        for position in self._fit_positions:
+            reference = inherited[window.frames[position]]
+            sums += moments(raw[position].at(size), reference.at(size))
+        affine = self._fit(sums)
+        return [Estimate(estimate.values, affine) for estimate in raw], size
+
+    @torch.inference_mode()
+    def _settle(
+        self,
+        window: Window,
+        position: int,
+        own: Sequence[Estimate],
+        inherited: Estimates,
+        size: Size,
+    ) -> DepthMap:
+        """Final depth of the frame at `position`: the window's, the inherited one, or between."""
+        place = self.plan.fade_position(window, position)
+        if place is None:
+            return own[position].at(size).cpu().numpy()
+        weight = fade_weight(place, self.plan.overlap) if self.plan.blend else 0.0
+        earlier = inherited[window.frames[position]].at(size)
+        return cross_fade(earlier, own[position].at(size), weight).cpu().numpy()

@@ -1,0 +1,183 @@
+"""The Python API: a model by name, any video in, depth out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float32
+from torch import Tensor
+
+from endodav.errors import RecipeError
+from endodav.inference.engine import DepthEngine
+from endodav.inference.settings import AUTO, InferenceSettings, choose_device
+from endodav.inference.streaming import StreamingDepth
+from endodav.inference.windows import WindowPlan, choose_plan
+from endodav.models.presets import ModelPreset
+from endodav.types import DepthFrame, DepthMeta, Source
+from endodav.video.source import open_source
+from endodav.weights.hub import LoadedModel, load
+
+STREAMING = "streaming"
+
+
+@dataclass(frozen=True)
+class DepthEstimator:
+    """A depth model ready to run; made by `from_pretrained`.
+
+    Attributes:
+        loaded: the network, its preset and what its weights say of themselves.
+        plan: how long videos are cut into windows; None to stream, without looking ahead.
+        settings: precision and sizes.
+
+    Example:
+        >>> import numpy as np
+        >>> from endodav import DepthEstimator
+        >>> estimator = DepthEstimator.from_pretrained("endodav-tiny", input_size=56)
+        >>> estimator.predict(np.zeros((2, 60, 80, 3), np.uint8)).shape
+        (2, 60, 80)
+    """
+
+    loaded: LoadedModel
+    plan: WindowPlan | None
+    settings: InferenceSettings = field(default_factory=InferenceSettings)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        weights: str | Path | None = None,
+        device: str = AUTO,
+        precision: str = AUTO,
+        strategy: str | None = None,
+        input_size: int | None = None,
+        output_size: str | tuple[int, int] = "source",
+        window: int | None = None,
+        overlap: int | None = None,
+        streaming: bool = False,
+        permissive_only: bool = False,
+        announce: Callable[[str], object] | None = None,
+    ) -> DepthEstimator:
+        """Load a model by name (see `endodav models`) or from a training run folder.
+
+        Args:
+            name_or_path: preset name or run folder.
+            weights: a checkpoint of one's own (.pth or .safetensors) for that architecture.
+            device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
+            precision: "auto" (fp16 on CUDA, else fp32), "fp32", "fp16" or "bf16".
+            strategy: a name of `endodav.inference.windows.PLANS`; the model's own if not given.
+            input_size: shorter side of what the network sees, in pixels; the model's own if not
+                given.
+            output_size: "source", "model" or (width, height) of the depth maps.
+            window: frames a window; 32, or what the model allows, if not given.
+            overlap: frames that neighbouring windows share; in proportion to the window if not
+                given.
+            streaming: one frame in, one depth out, without looking ahead; there are no windows
+                then.
+            permissive_only: refuse weights that do not allow commercial use.
+            announce: told licence and origin of the weights at their first use.
+
+        Raises:
+            WeightsError: the weights cannot be had, read or used.
+            RecipeError: an option is impossible, for any model or for this one.
+        """
+        settings = InferenceSettings(precision, input_size, output_size)
+        if streaming and (strategy, window, overlap) != (None, None, None):
+            raise RecipeError(
+                "Streaming has no windows; leave out strategy, window and overlap, or streaming."
+            )
+        loaded = load(
+            str(name_or_path),
+            weights=None if weights is None else Path(weights),
+            permissive_only=permissive_only,
+            device=choose_device(device),
+            announce=announce,
+        )
+        preset = loaded.preset
+        if streaming:
+            return cls(loaded, None, settings)
+        name = strategy or default_strategy(preset)
+        return cls(loaded, choose_plan(name, preset.max_window, window, overlap), settings)
+
+    @property
+    def meta(self) -> DepthMeta:
+        """What every output says of itself: units, kind, model, licence and how it was run."""
+        preprocessing, plan = self.loaded.preset.preprocessing, self.plan
+        device = next(self.loaded.model.parameters()).device
+        run: dict[str, Any] = {
+            "strategy": STREAMING if plan is None else plan.name,
+            "window": None if plan is None else plan.length,
+            "overlap": None if plan is None else plan.overlap,
+            "input_size": self.settings.input_size
+            or preprocessing.input_size
+            or preprocessing.image_shape,
+            "output_size": self.settings.output_size,
+            "precision": self.settings.resolved_precision(device),
+            "device": str(device),
+        }
+        return replace(self.loaded.meta, settings=self.loaded.meta.settings | run)
+
+    def run(self, source: Source | str | Path | Iterable[Any]) -> Iterator[DepthFrame]:
+        """Depth of every frame, once and in order, in memory that does not grow with the video.
+
+        Args:
+            source: an open `Source`, or anything `open_source` takes (file, folder, glob, frames).
+
+        Raises:
+            InputError: the input cannot be read or is empty.
+            WeightsError: the network gives values that are not finite.
+
+        Warns:
+            PrecisionWarning: half precision overflowed and float32 took over.
+            AlignmentWarning: two windows contradict each other; their means were matched.
+        """
+        if not isinstance(source, str | Path) and hasattr(source, "info"):
+            yield from self._estimate(cast(Source, source))
+            return
+        with open_source(source) as opened:
+            yield from self._estimate(opened)
+
+    def predict(
+        self, frames: np.ndarray[Any, Any] | Tensor
+    ) -> Float32[np.ndarray, "time rows columns"]:
+        """Depth of a whole clip that is in memory.
+
+        Args:
+            frames: RGB, uint8, [time, height, width, 3].
+
+        Returns:
+            float32 [time, height, width] in the kind and units of `meta`; another size with
+            `output_size`.
+
+        Raises:
+            InputError: the frames are of another type or shape, or there are none.
+            WeightsError: as `run`.
+        """
+        depth: np.ndarray[Any, Any] | None = None
+        for position, frame in enumerate(self.run(frames)):
+            if depth is None:
+                depth = np.empty((len(frames), *frame.values.shape), np.float32)
+            depth[position] = frame.values
+        assert depth is not None, "a source without frames raises"
+        return depth
+
+    def stream(self) -> StreamingDepth:
+        """A fresh stream: give it frames one by one."""
+        return StreamingDepth(self.loaded.model, self.loaded.preset, self.settings)
+
+    def _estimate(self, source: Source) -> Iterator[DepthFrame]:
+        if self.plan is None:
+            return self.stream().run(source)
+        engine = DepthEngine(self.loaded.model, self.loaded.preset, self.plan, self.settings)
+        return engine.run(source)
+
+
+def default_strategy(preset: ModelPreset) -> str:
+    """The strategy that a model's authors use."""
+    if preset.max_window == 1:
+        return "independent"
+    return "endodav" if preset.family == "endodav" else "vda"

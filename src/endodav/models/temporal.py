@@ -1,0 +1,241 @@
+"""Video Depth Anything's temporal attention: motion modules, and their memory for streaming.
+
+Each of four places of the DPT head gets a motion module. It lets every pixel attend over time to
+itself, and nothing else, so it works at any resolution; its output projection starts at zero, which
+makes a new video model equal to its image model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from endodav.errors import InputError
+from endodav.models.presets import TEMPORAL_WINDOW, HeadConfig
+
+HEADS = 8
+ATTENTIONS = 2  # of each motion module
+GROUPS = 32
+GROUP_EPS = 1e-6
+FEED_FORWARD_RATIO = 4
+WAVELENGTH = 10_000.0  # Vaswani et al. 2017, sec. 3.5
+
+OLD_ENTRIES = 2  # of what a streamed frame attends to; the rest are the newest
+RECENT_ENTRIES = TEMPORAL_WINDOW - 1 - OLD_ENTRIES
+STATE_LENGTH = 42  # frames a stream remembers: the first, and the 41 before the current one
+
+FrameEntry = tuple[Tensor, ...]
+"""What one frame leaves behind: the normed input [pixels, channels] of every temporal attention."""
+
+
+@dataclass(frozen=True)
+class TemporalState:
+    """The memory of a stream; a step makes a new one and leaves this one as it is.
+
+    Attributes:
+        entries: of `STATE_LENGTH` frames, oldest first. Before that many have come, the first frame
+            stands in for those missing. The very first entry stays for ever.
+    """
+
+    entries: tuple[FrameEntry, ...]
+
+    @classmethod
+    def start(cls, first: FrameEntry) -> TemporalState:
+        """The memory behind the first frame."""
+        return cls((first,) * STATE_LENGTH)
+
+    def then(self, newest: FrameEntry) -> TemporalState:
+        """The memory one frame later: the oldest but the very first makes room."""
+        return TemporalState((self.entries[0], *self.entries[2:], newest))
+
+    def context(self) -> tuple[FrameEntry, ...]:
+        """The 31 entries that the next frame attends to, in the order of their positions."""
+        return (*self.entries[:OLD_ENTRIES], *self.entries[-RECENT_ENTRIES:])
+
+
+def position_code(length: int, channels: int) -> Float[Tensor, "length channels"]:
+    """The sinusoidal code of Vaswani et al. (2017): sine in even channels, cosine in odd ones."""
+    rate = torch.exp(torch.arange(0, channels, 2) * (-math.log(WAVELENGTH) / channels))
+    angle = torch.arange(length)[:, None] * rate
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+
+
+class TemporalAttention(nn.Module):
+    """Attention over time at each pixel, behind a LayerNorm.
+
+    The position code is added to the normed input of query, key and value alike.
+    """
+
+    position: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.query = nn.Linear(channels, channels, bias=False)
+        self.key = nn.Linear(channels, channels, bias=False)
+        self.value = nn.Linear(channels, channels, bias=False)
+        self.out = nn.Linear(channels, channels)
+        code = position_code(TEMPORAL_WINDOW, channels)
+        self.register_buffer("position", code, persistent=False)
+
+    def forward(
+        self, x: Float[Tensor, "pixels time channels"]
+    ) -> Float[Tensor, "pixels time channels"]:
+        """What the frames of a clip take from each other."""
+        placed = self.norm(x) + self.position[: x.shape[1]]
+        return self._attend(placed, placed)
+
+    def step(
+        self, x: Float[Tensor, "pixels 1 channels"], context: list[Float[Tensor, "pixels channels"]]
+    ) -> tuple[Float[Tensor, "pixels 1 channels"], Float[Tensor, "pixels channels"]]:
+        """What one frame takes from those before it, and what it leaves behind.
+
+        Args:
+            x: the frame.
+            context: what earlier frames left, in the order of their positions; empty for the first.
+        """
+        normed = self.norm(x)
+        window = torch.cat([*(entry[:, None] for entry in context), normed], dim=1)
+        placed = window + self.position[: window.shape[1]]
+        return self._attend(placed[:, -1:], placed), normed[:, 0]
+
+    def _attend(self, queries: Tensor, keys: Tensor) -> Tensor:
+        query, key, value = (
+            project(x).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+            for project, x in ((self.query, queries), (self.key, keys), (self.value, keys))
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+class GatedFeedForward(nn.Module):
+    """GEGLU (Shazeer 2020) behind a LayerNorm; `contract` may carry an adapter."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = FEED_FORWARD_RATIO * channels
+        self.norm = nn.LayerNorm(channels)
+        self.expand = nn.Linear(channels, 2 * inner)
+        self.contract: nn.Module = nn.Linear(inner, channels)
+
+    def forward(
+        self, x: Float[Tensor, "pixels time channels"]
+    ) -> Float[Tensor, "pixels time channels"]:
+        """Transform every pixel and frame by itself."""
+        value, gate = self.expand(self.norm(x)).chunk(2, dim=-1)
+        out: Tensor = self.contract(value * F.gelu(gate))
+        return out
+
+
+class MotionModule(nn.Module):
+    """GroupNorm, linear in, two temporal attentions, feed-forward, linear out; added to the input.
+
+    Args:
+        channels: of the map; a multiple of 32.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(GROUPS, channels, GROUP_EPS)
+        self.project_in = nn.Linear(channels, channels)
+        self.attentions = nn.ModuleList(TemporalAttention(channels) for _ in range(ATTENTIONS))
+        self.feed_forward = GatedFeedForward(channels)
+        self.project_out = nn.Linear(channels, channels)
+        nn.init.zeros_(self.project_out.weight)
+        nn.init.zeros_(self.project_out.bias)
+
+    def forward(
+        self, maps: Float[Tensor, "frames channels rows columns"], time: int
+    ) -> Float[Tensor, "frames channels rows columns"]:
+        """Mix the frames of each clip.
+
+        Args:
+            maps: of the frames of all clips, clip by clip.
+            time: frames of a clip.
+        """
+        return self._apply_to(maps, time, lambda attention, x: attention(x))
+
+    def step(
+        self,
+        maps: Float[Tensor, "streams channels rows columns"],
+        context: list[list[Tensor]],
+    ) -> tuple[Float[Tensor, "streams channels rows columns"], FrameEntry]:
+        """One frame of each stream, given what earlier frames left for each attention."""
+        left: list[Tensor] = []
+        contexts = iter(context)
+
+        def attend(attention: nn.Module, x: Tensor) -> Tensor:
+            assert isinstance(attention, TemporalAttention)
+            mixed, entry = attention.step(x, next(contexts))
+            left.append(entry)
+            return mixed
+
+        return self._apply_to(maps, 1, attend), tuple(left)
+
+    def _apply_to(
+        self, maps: Tensor, time: int, attend: Callable[[nn.Module, Tensor], Tensor]
+    ) -> Tensor:
+        frames, channels, rows, columns = maps.shape
+        pixels = self.norm(maps).view(frames // time, time, channels, rows * columns)
+        x = self.project_in(pixels.permute(0, 3, 1, 2).flatten(0, 1))
+        for attention in self.attentions:
+            x = x + attend(attention, x)
+        x = self.project_out(x + self.feed_forward(x))
+        change = x.view(frames // time, rows * columns, time, channels).permute(0, 2, 3, 1)
+        mixed: Tensor = maps + change.reshape(frames, channels, rows, columns)
+        return mixed
+
+
+class MotionModules(nn.ModuleList):
+    """The four motion modules of a spatio-temporal head, in the order of the head's places."""
+
+    def __init__(self, config: HeadConfig) -> None:
+        coarse = config.out_channels[2:]
+        super().__init__(MotionModule(c) for c in (*coarse, config.features, config.features))
+
+    def mix(self, time: int) -> Callable[[int, Tensor], Tensor]:
+        """Mix the frames of clips of `time` frames.
+
+        Raises:
+            InputError: the clips are longer than the position code.
+        """
+        if time > TEMPORAL_WINDOW:
+            raise InputError(
+                f"A clip of {time} frames is longer than the {TEMPORAL_WINDOW} frames the network "
+                "attends over; cut it into windows."
+            )
+
+        def mix(place: int, maps: Tensor) -> Tensor:
+            mixed: Tensor = self[place](maps, time)
+            return mixed
+
+        return mix
+
+    def mix_next(
+        self, state: TemporalState | None, left: list[Tensor]
+    ) -> Callable[[int, Tensor], Tensor]:
+        """Mix the next frame of a stream with those before it.
+
+        Args:
+            state: the memory so far, None before the first frame.
+            left: receives what the frame leaves behind.
+        """
+        context = () if state is None else state.context()
+
+        def mix(place: int, maps: Tensor) -> Tensor:
+            numbers = range(ATTENTIONS * place, ATTENTIONS * (place + 1))
+            seen = [[entry[number] for entry in context] for number in numbers]
+            module = cast(MotionModule, self[place])
+            mixed, entries = module.step(maps, seen)
+            left.extend(entries)
+            return mixed
+
+        return mix

@@ -1,0 +1,140 @@
+"""One call from a seed to a clip with ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, UInt8
+from torch import Tensor
+
+from endodav.errors import RecipeError
+from endodav.synthetic.appearance import (
+    Illumination,
+    random_illumination,
+    shade,
+    surface_at,
+)
+from endodav.synthetic.families import FAMILIES
+from endodav.synthetic.render import MAX_DISTANCE, cast_rays, length
+from endodav.synthetic.scene import Scene, to_device
+from endodav.synthetic.sensor import Sensor, develop, pixel_rays, random_sensor
+
+RAYS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 21}  # what the cache, or the memory, holds
+BOUNCES = 1.2  # mean number of reflections off tissue of the ambient light that the camera sees
+
+
+@dataclass(frozen=True)
+class RenderedClip:
+    """A synthetic clip with exact ground truth.
+
+    Attributes:
+        images: sRGB, 8 bits.
+        depth: Z-depth in millimetres of what each pixel shows; 0 where `valid` is false.
+        valid: false outside the endoscope's field of view and where nothing was met.
+        T_world_from_camera: pose of the camera in each frame, translation in millimetres.
+        intrinsics: pinhole matrix in pixels; integers are pixel centres.
+        distortion: k; the ray of a pixel at (x, y) = K^-1 (u, v) goes through (x s, y s, 1) with
+            s = 1 + k (x^2 + y^2). 0 is an ideal pinhole.
+        family: kind of scene.
+    """
+
+    images: UInt8[np.ndarray, "time height width 3"]
+    depth: Float32[np.ndarray, "time height width"]
+    valid: Bool[np.ndarray, "time height width"]
+    T_world_from_camera: Float32[np.ndarray, "time 4 4"]
+    intrinsics: Float32[np.ndarray, "3 3"]
+    distortion: float
+    family: str
+
+
+def render_clip(
+    seed: int,
+    frames: int,
+    height: int,
+    width: int,
+    family: str | None = None,
+    device: str = "cpu",
+) -> RenderedClip:
+    """Draw a scene, a camera and its path from a seed, and render them.
+
+    The same arguments give the same bytes on the same machine and number of threads.
+
+    Args:
+        seed: any non-negative integer.
+        frames: length of the clip.
+        height: rows.
+        width: columns.
+        family: a name in `FAMILIES`, or None to draw one by the families' weights.
+        device: where to render.
+
+    Raises:
+        RecipeError: if there is no family of that name.
+    """
+    rng = np.random.default_rng(seed)
+    names = list(FAMILIES)
+    weights = np.array([FAMILIES[name].weight for name in names])
+    drawn = str(rng.choice(names, p=weights / weights.sum()))
+    name = drawn if family is None else family
+    if name not in FAMILIES:
+        raise RecipeError(f"There is no scene family {name!r}; choose one of {', '.join(names)}.")
+    scene = FAMILIES[name].draw(rng, frames)
+    sensor = random_sensor(rng, height, width, FAMILIES[name].field_of_view)
+    radiance, depth = render(scene, sensor, random_illumination(rng), torch.device(device))
+    seen = torch.isfinite(depth) & sensor.field_of_view
+    return RenderedClip(
+        images=develop(radiance, sensor, rng),
+        depth=torch.where(seen, depth, 0.0).numpy(),
+        valid=seen.numpy(),
+        T_world_from_camera=scene.T_world_from_camera.numpy(),
+        intrinsics=sensor.intrinsics.numpy(),
+        distortion=sensor.distortion,
+        family=name,
+    )
+
+
+@torch.inference_mode()
+def render(
+    scene: Scene, sensor: Sensor, illumination: Illumination, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Radiance [time, 3, height, width] in linear RGB (on `device`) and Z-depth in mm (on the CPU).
+
+    Depth is infinite where a ray meets nothing.
+    """
+    frames = len(scene.deformation)
+    height, width = sensor.field_of_view.shape
+    scene, illumination = to_device(scene, device), to_device(illumination, device)
+    rays = pixel_rays(sensor).to(device).flatten(0, 1).T
+    pixels = rays.shape[1]
+    numbers = torch.arange(frames * pixels, device=device)
+    parts = [
+        _render_rays(scene, illumination, chunk // pixels, rays[:, chunk % pixels])
+        for chunk in torch.split(numbers, RAYS_AT_ONCE[device.type])
+    ]
+    lit, albedo, depth = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
+    lit = lit.reshape(3, frames, height, width).transpose(0, 1)
+    albedo = albedo.reshape(3, frames, height, width).transpose(0, 1)
+    # light thrown back by the cavity reaches every corner alike, and is redder with each bounce
+    level = lit.mean(1).flatten(1).median(dim=1).values / albedo.mean().clamp_min(1e-6)
+    radiance = lit + illumination.ambient * level[:, None, None, None] * albedo.pow(BOUNCES)
+    return radiance, depth.reshape(frames, height, width).cpu()
+
+
+def _render_rays(
+    scene: Scene, illumination: Illumination, frames: Tensor, rays: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Direct radiance [3, n], albedo [3, n] and Z-depth [n] of rays given at Z-depth 1."""
+    T = scene.T_world_from_camera[frames].permute(1, 2, 0)
+    rotation, origins = T[:3, :3], T[:3, 3].contiguous()
+    stretch = length(rays)
+    directions = torch.einsum("ijn,jn->in", rotation, rays / stretch).contiguous()
+    hits = cast_rays(scene, origins, directions, frames)
+    # what meets nothing is shaded at the horizon, where it comes out black
+    distance = hits.distance.clamp_max(MAX_DISTANCE)
+    points = origins + distance * directions
+    surface = surface_at(scene, points, hits, frames)
+    offsets = torch.einsum("ijn,lj->lin", rotation, illumination.positions)
+    lit = shade(surface, points, directions, origins + offsets, rotation[:, 2], illumination)
+    met = torch.isfinite(hits.distance)
+    return lit * met, surface.albedo * met, hits.distance / stretch

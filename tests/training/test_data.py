@@ -1,0 +1,144 @@
+"""Batches are functions of recipe and step, and geometry survives augmentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import default_convert
+
+from endodav.training import data
+from endodav.training.augmentation import CHANGES, change_photometry
+from endodav.training.data import (
+    HELD_OUT_SEED,
+    MAX_STRIDE,
+    Clip,
+    ClipStore,
+    RenderedBatches,
+    augment,
+    batches,
+    draw_crop,
+    draw_times,
+    held_out_clips,
+    pool_size,
+)
+from endodav.training.recipe import ClipsRecipe, TrainRecipe
+
+pytestmark = pytest.mark.usefixtures("small_world")
+
+
+def flat(batch: object) -> list[torch.Tensor]:
+    clips, images = default_convert(batch)
+    return [*clips, *images]
+
+
+def test_a_batch_is_what_the_recipe_says(recipe: TrainRecipe, tmp_path: Path) -> None:
+    masked = False
+    for step in range(8):
+        clips, images = RenderedBatches(recipe, tmp_path)[step]
+        assert images is not None
+        size = tuple(clips.images.shape[-2:])
+        assert size in recipe.batch.sizes
+        assert clips.images.shape == (2, 3, 3, *size)
+        assert images.valid.shape == (2, 1, *size)
+        assert (clips.inverse_depth[clips.valid] > 0).all()
+        assert (clips.inverse_depth[~clips.valid] == 0).all()
+        masked |= not clips.valid.all()
+    assert masked
+
+
+def test_no_images_where_none_are_wanted(recipe: TrainRecipe, tmp_path: Path) -> None:
+    batch = recipe.batch.model_copy(update={"images": 0})
+    assert RenderedBatches(recipe.model_copy(update={"batch": batch}), tmp_path)[0].images is None
+
+
+def test_batches_depend_on_step_and_seed_alone(recipe: TrainRecipe, tmp_path: Path) -> None:
+    whole = [flat(batch) for batch in batches(recipe, tmp_path / "a", 0)]
+    tail = [flat(batch) for batch in batches(recipe, tmp_path / "b", 9)]
+    assert (len(whole), len(tail)) == (12, 3)
+    for one, other in zip(whole[9:], tail, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(one, other, strict=True))
+    other_seed = flat(RenderedBatches(recipe.model_copy(update={"seed": 1}), tmp_path / "a")[9])
+    assert not torch.equal(whole[9][0], other_seed[0])
+
+
+def test_clips_are_rendered_once(
+    recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ClipStore(tmp_path, recipe.clips)[3]
+    monkeypatch.delattr(data, "render_clip")
+    again = ClipStore(tmp_path, recipe.clips)[3]
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not list(tmp_path.rglob("*partial*"))
+
+
+def test_held_out_clips_are_not_trained_on(recipe: TrainRecipe, tmp_path: Path) -> None:
+    assert len(held_out_clips(recipe, tmp_path)) == recipe.watch.clips
+    list(batches(recipe, tmp_path, 0))
+    seeds = {int(path.stem) for path in tmp_path.rglob("*.npz")}
+    assert {seed for seed in seeds if seed >= HELD_OUT_SEED} == {HELD_OUT_SEED}
+    assert {seed for seed in seeds if seed < HELD_OUT_SEED} <= set(range(recipe.clips.total))
+
+
+def test_the_pool_grows_to_its_total() -> None:
+    recipe = ClipsRecipe(total=10, at_start=4, per_step=0.5)
+    assert [pool_size(recipe, step) for step in (0, 1, 2, 12, 13, 99)] == [4, 4, 5, 10, 10, 10]
+
+
+@settings(max_examples=50, deadline=None)
+@given(available=st.integers(1, 20), frames=st.integers(1, 40), seed=st.integers(0, 99))
+def test_times_turn_back_at_the_ends(available: int, frames: int, seed: int) -> None:
+    times = draw_times(available, frames, np.random.default_rng(seed))
+    assert len(times) == frames
+    assert 0 <= times.min() <= times.max() < available
+    assert np.abs(np.diff(times)).max(initial=0) <= MAX_STRIDE
+
+
+def test_both_directions_of_time_occur() -> None:
+    first = [np.diff(draw_times(9, 2, np.random.default_rng(seed)))[0] for seed in range(50)]
+    assert set(np.sign(first)) >= {-1, 1}
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    height=st.integers(14, 200), width=st.integers(14, 200), seed=st.integers(0, 99),
+    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+)  # fmt: skip
+def test_crops_lie_inside(height: int, width: int, seed: int, size: tuple[int, int]) -> None:
+    wanted = (14 * size[0], 14 * size[1])
+    rows, columns = draw_crop(height, width, wanted, np.random.default_rng(seed))
+    assert 0 <= rows.start < rows.stop <= height
+    assert 0 <= columns.start < columns.stop <= width
+
+
+def test_image_and_depth_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "change_photometry", lambda images, _: images)
+    rng = np.random.default_rng(0)
+    grid = rng.uniform(size=(4, 5, 6)).repeat(8, axis=1).repeat(8, axis=2)
+    images = np.repeat((255 * grid).astype(np.uint8)[..., None], 3, axis=3)
+    clip = Clip(images, 1 / (0.1 + grid), np.ones(grid.shape, bool))
+    for seed in range(8):
+        sample = augment(clip, 3, (28, 28), np.random.default_rng(seed))
+        seen = sample.images[:, 0].flatten()
+        together = torch.corrcoef(torch.stack([seen, sample.inverse_depth.flatten().float()]))
+        assert together[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.apply.__name__)
+def test_changes_do_something_and_only_noise_differs_between_frames(change: object) -> None:
+    images = torch.rand(1, 3, 12, 14).expand(3, -1, -1, -1)
+    changed = change.apply(images, np.random.default_rng(1))  # type: ignore[attr-defined]
+    assert changed.shape == images.shape
+    assert not torch.allclose(changed, images)
+    same = torch.allclose(changed[0], changed[1])
+    assert same == (change.apply.__name__ != "noise")  # type: ignore[attr-defined]
+
+
+def test_photometry_stays_in_range() -> None:
+    for seed in range(20):
+        changed = change_photometry(torch.rand(2, 3, 12, 14), np.random.default_rng(seed))
+        assert 0 <= changed.min() <= changed.max() <= 1

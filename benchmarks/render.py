@@ -11,11 +11,18 @@ import os
 import platform
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from endodav.synthetic import FAMILIES, render_clip
+
+
+def cpu_name() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def main() -> None:
@@ -29,7 +36,7 @@ def main() -> None:
     size = (args.frames, args.height, args.width)
     report: dict[str, object] = {
         "frames_height_width": size,
-        "device": torch.cuda.get_device_name() if args.device == "cuda" else platform.processor(),
+        "device": torch.cuda.get_device_name() if args.device == "cuda" else cpu_name(),
         "cpu_count": os.cpu_count(),
         "load_average": os.getloadavg()[0],
         "threads": torch.get_num_threads(),

@@ -8,10 +8,10 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from .case import Item
-from .compare import Comparison
-from .registry import NOT_YET, RUNNERS
-from .run import check_item
+from tests.golden.case import Item
+from tests.golden.compare import Comparison
+from tests.golden.registry import NOT_YET, RUNNERS
+from tests.golden.run import check_item
 
 
 def main(argv: Sequence[str] | None = None) -> int:

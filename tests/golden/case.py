@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .seeded import Array, make_input, seeded_state
+from tests.golden.seeded import Array, make_input, seeded_state
 
 
 class LazyInputs(Mapping[str, Array]):

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .case import Case
-from .seeded import Array
+from tests.golden.case import Case
+from tests.golden.seeded import Array
 
 MISSING = float("inf")
 

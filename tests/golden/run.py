@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import torch
 
-from .case import Item, Runner
-from .compare import Comparison, compare
-from .seeded import FINGERPRINT, fingerprint
+from tests.golden.case import Item, Runner
+from tests.golden.compare import Comparison, compare
+from tests.golden.seeded import FINGERPRINT, fingerprint
 
 
 def check_item(item: Item, runner: Runner) -> Iterator[Comparison]:

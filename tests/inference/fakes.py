@@ -42,7 +42,7 @@ class Luminance(nn.Module):
 
 
 class ClipMean(nn.Module):
-    """Depth that depends on every frame of the clip and on the position in it, as attention does."""
+    """Depth depends on every frame of the clip and on the position in it, as with attention."""
 
     def predict_clip(self, frames: Tensor) -> Tensor:
         position = torch.arange(len(frames), device=frames.device)[:, None, None]

@@ -19,7 +19,7 @@ class Counting(nn.Module):
     """Depth is the number of frames remembered."""
 
     def predict_clip(self, frames: Tensor) -> Tensor:
-        raise AssertionError("a stream goes step by step")
+        raise AssertionError(f"{len(frames)} frames at once; a stream goes step by step")
 
     def step(self, frame: Tensor, state: int | None) -> tuple[Tensor, int]:
         past = 0 if state is None else state

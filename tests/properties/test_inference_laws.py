@@ -33,8 +33,8 @@ class Mixing(nn.Module):
         return (depth - depth.min() + 0.2 * depth.mean(0)) * order
 
 
-# Numbers of a plan; the plan is made in the test, because the checks of annotations draw random samples,
-# which hypothesis forbids while it draws its own.
+# Numbers of a plan; the plan is made in the test, because the checks of annotations draw random
+# samples, which hypothesis forbids while it draws its own.
 plans = st.tuples(
     st.sampled_from([*PLANS, "images"]), st.integers(1, 40), st.none() | st.integers(0, 20)
 )
@@ -127,7 +127,7 @@ def test_chunked_is_whole(numbers: Numbers, count: int, cut: int):
 def test_what_is_settled_does_not_depend_on_what_follows(name: str, count: int, more: int):
     """Frames of whole windows before the end are the same when the video goes on."""
     plan = PLANS[name]
-    images = [frame for frame in frames(count + more)]
+    images = list(frames(count + more))
     short, long = run(plan, iter(images[:count])), run(plan, iter(images))
     windows_in_full = (count - plan.length) // plan.step + 1
     final = plan.step * (windows_in_full - 1) + plan.length - plan.overlap

@@ -49,8 +49,7 @@ def test_official_names_come_back(path: Path) -> None:
     unused = official.keys() - back.keys()
     assert back.keys() <= official.keys()
     assert all(
-        name.endswith(("mask_token", ".pe")) or "refinenet4.resConfUnit1" in name
-        for name in unused
+        name.endswith(("mask_token", ".pe")) or "refinenet4.resConfUnit1" in name for name in unused
     )
     assert all(back[name].shape == official[name].shape for name in back)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from endodav.errors import RecipeError
 from endodav.inference.engine import DepthEngine
+from endodav.inference.predictor import device_of
 from endodav.inference.settings import AUTO, InferenceSettings, choose_device
 from endodav.inference.streaming import StreamingDepth
 from endodav.inference.windows import WindowPlan, choose_plan
@@ -107,7 +108,7 @@ class DepthEstimator:
     def meta(self) -> DepthMeta:
         """What every output says of itself: units, kind, model, licence and how it was run."""
         preprocessing, plan = self.loaded.preset.preprocessing, self.plan
-        device = next(self.loaded.model.parameters()).device
+        device = device_of(self.loaded.model)
         run: dict[str, Any] = {
             "strategy": STREAMING if plan is None else plan.name,
             "window": None if plan is None else plan.length,
@@ -141,9 +142,7 @@ class DepthEstimator:
         with open_source(source) as opened:
             yield from self._estimate(opened)
 
-    def predict(
-        self, frames: np.ndarray[Any, Any] | Tensor
-    ) -> Float32[np.ndarray, "time rows columns"]:
+    def predict(self, frames: np.ndarray | Tensor) -> Float32[np.ndarray, "time rows columns"]:
         """Depth of a whole clip that is in memory.
 
         Args:
@@ -157,7 +156,7 @@ class DepthEstimator:
             InputError: the frames are of another type or shape, or there are none.
             WeightsError: as `run`.
         """
-        depth: np.ndarray[Any, Any] | None = None
+        depth: np.ndarray | None = None
         for position, frame in enumerate(self.run(frames)):
             if depth is None:
                 depth = np.empty((len(frames), *frame.values.shape), np.float32)

@@ -67,7 +67,7 @@ class Predictor:
         network.eval()
         self.preset = preset
         self.settings = settings
-        self.device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        self.device = device_of(network)
         self._half = PRECISIONS[settings.resolved_precision(self.device)]
 
     @torch.inference_mode()
@@ -138,3 +138,8 @@ class Predictor:
         with torch.autocast(self.device.type, dtype=self._half, enabled=self._half is not None):
             depth, state = run(retry)
         return depth.float() * self.preset.to_millimetres, state
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where the network's parameters are; the CPU if it has none."""
+    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))

@@ -8,8 +8,8 @@ look alike.
 Fast motion is no cut either: the thumbnails are compared at every shift of up to three cells.
 
 Measured on six real clips (two da Vinci, a laparoscopy, a simulated colon, a roller coaster, a
-hand-held walk at few frames a second; 591 pairs): the best correlation of neighbouring frames is 0.81
-or more, that of frames of different clips 0.70 or less.
+hand-held walk at few frames a second; 591 pairs): the best correlation of neighbouring frames is
+0.81 or more, that of frames of different clips 0.70 or less.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ CELLS = 16
 CUT_CORRELATION = 0.75
 LARGEST_SHIFT = 3  # cells, of 16
 DARK = 16.0  # grey levels of 255; black borders and lens shade lie below
-MIN_LIT_SHARE = 0.15  # with fewer common cells there is nothing to compare
-MIN_CONTRAST = (
-    2.0  # grey levels; below, a frame is a flash or a blackout and says nothing of its scene
-)
+MIN_LIT_CELLS = 32  # of 256; with fewer in common there is nothing to compare
+MIN_CONTRAST = 2.0  # grey levels; a flatter frame is a flash or a blackout and shows no scene
 
 _REACH = range(-LARGEST_SHIFT, LARGEST_SHIFT + 1)
 SHIFTS = sorted(
@@ -51,7 +49,7 @@ def thumbnail(image: RGBImage) -> Thumbnail:
 def correlation(a: Thumbnail, b: Thumbnail) -> float | None:
     """Pearson correlation over cells lit in both, or None where there is too little to compare."""
     lit = _inside((a > DARK) & (b > DARK))
-    if lit.mean() < MIN_LIT_SHARE or lit.sum() < 2:
+    if lit.sum() < MIN_LIT_CELLS:
         return None
     a, b = a[lit], b[lit]
     if min(a.std(), b.std()) < MIN_CONTRAST:

@@ -94,12 +94,13 @@ class Block(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "batch tokens channels"], rows: int, columns: int
     ) -> Float[Tensor, "batch tokens channels"]:
-        """One step of the transformer; rows * columns patch tokens follow the class token."""
+        """One step of the transformer; rows * columns patch tokens come last."""
         tokens = tokens + self.attention_scale(self.attention(self.attention_norm(tokens)))
         tokens = tokens + self.mlp_scale(self.mlp(self.mlp_norm(tokens)))
         if self.neck is None:
             return tokens
-        class_token, patches = tokens[:, :1], tokens[:, 1:]
+        first_patch = tokens.shape[1] - rows * columns
+        class_token, patches = tokens[:, :first_patch], tokens[:, first_patch:]
         grid = patches.transpose(1, 2).reshape(len(patches), -1, rows, columns)
         patches = patches + self.neck(grid).flatten(2).transpose(1, 2)
         return torch.cat([class_token, patches], dim=1)
@@ -117,6 +118,7 @@ class DinoV2(nn.Module):
         super().__init__()
         self.taps = config.taps
         self.patch_size = config.patch_size
+        self.uses_class_token = config.class_token
         self.table_side = config.image_size // config.patch_size
         self.class_token = nn.Parameter(torch.empty(1, 1, config.width))
         self.position_table = nn.Parameter(torch.empty(1, 1 + self.table_side**2, config.width))
@@ -163,7 +165,7 @@ class DinoV2(nn.Module):
         """Encode normalised images.
 
         Returns:
-            For each tap the block's output behind the final LayerNorm, class token first.
+            For each tap the block's output behind the final LayerNorm, patches last.
 
         Raises:
             InputError: the sides are not multiples of the patch size.
@@ -172,6 +174,8 @@ class DinoV2(nn.Module):
         patches = self.patch_embed(images).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1)
         tokens = tokens + self.positions(rows, columns)
+        if not self.uses_class_token:
+            tokens = tokens[:, 1:]
         tapped = []
         for index, block in enumerate(self.blocks[: max(self.taps) + 1]):
             tokens = block(tokens, rows, columns)

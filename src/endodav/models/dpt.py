@@ -175,7 +175,7 @@ class DPTHead(nn.Module):
         for level, (tap, project, resized) in enumerate(
             zip(tokens, self.project, self.resize, strict=True)
         ):
-            patches = tap[:, 1:].transpose(1, 2).reshape(len(tap), -1, *grid)
+            patches = tap[:, -grid[0] * grid[1] :].transpose(1, 2).reshape(len(tap), -1, *grid)
             maps.append(resized(project(patches)))
             if level >= 2:
                 maps[level] = mix(level - 2, maps[level])
@@ -191,7 +191,7 @@ class DPTHead(nn.Module):
         """Dense maps of every frame, before their last activation.
 
         Args:
-            tokens: of the four taps, class token first, which is left out.
+            tokens: of the four taps, patches last; what comes before them is left out.
             grid: rows and columns of patches.
             patch_size: side of a patch; the single output map has the size of the image.
             mix: lets the frames exchange information at the four coarse places.

@@ -29,6 +29,8 @@ class EncoderConfig:
         image_size: side of the square image the position table was learned on, in pixels.
         patch_size: side of a patch, in pixels.
         layer_scale: initial gain of every residual branch.
+        class_token: whether the class token goes through the blocks with the patches. EndoDAV's
+            release can leave it out; weights are laid out the same.
     """
 
     width: int
@@ -38,6 +40,7 @@ class EncoderConfig:
     image_size: int = 518
     patch_size: int = 14
     layer_scale: float = 1.0
+    class_token: bool = True
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def train(
         progress: called with every record of the log.
 
     Raises:
-        OutputError: the folder already holds a run and `resume` is not wanted, or cannot be written.
+        OutputError: the folder holds a run and `resume` is not wanted, or it cannot be written.
         RecipeError: there is nothing to resume, or it is a run of another recipe.
         InputError: the folder to watch is no SimCol3D folder.
     """
@@ -138,7 +138,7 @@ def train(
         return _train(recipe, run_dir, resume, minutes, progress)
     except OSError as error:
         raise OutputError(
-            f"The run in '{run_dir}' cannot be written ({error}): make room or choose another folder."
+            f"The run in '{run_dir}' cannot be written ({error}): make room or go elsewhere."
         ) from error
 
 

@@ -63,7 +63,7 @@ def long_video(
     return {
         "depth": np.stack([frame.values for frame in depth]),
         "scale_shift": np.array(fits),
-        "fps": int(1 / (times[1] - times[0])),
+        "fps": int(1 / (times[1] - times[0])) if len(times) > 1 else fps,
     }
 
 
@@ -76,9 +76,9 @@ def video_depth_anything_video(case: Case) -> Mapping[str, Any]:
 
 
 def streaming(case: Case) -> Mapping[str, Any]:
-    """Item 06: depth, and of which frames the memory entries are that each later frame attends to."""
+    """Item 06: depth, and the frames that each later frame remembers, in order."""
     settings = InferenceSettings("fp32", case.args["input_size"])
-    stream = StreamingDepth(video_depth_anything(case), RELATIVE, settings)
+    stream = StreamingDepth(video_depth_anything(case), RELATIVE, settings, detect_cuts=False)
     depth: list[np.ndarray[Any, Any]] = []
     cache_ids: list[list[int]] = []
     frame_of: dict[int, int] = {}

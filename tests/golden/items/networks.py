@@ -103,7 +103,9 @@ def endodav(config: Config, encoder: EncoderConfig | None = None) -> EndoDAV:
 def loaded_endodav(case: Case) -> EndoDAV:
     """EndoDAV of the case, with its weights."""
     config = case.model_config()
-    model = endodav(config, encoder_config(config["encoder"], case))
+    encoder = encoder_config(config["encoder"], case)
+    encoder = replace(encoder, class_token=config.get("include_cls_token", True))
+    model = endodav(config, encoder)
     load(model, case, "endodav")
     return model
 

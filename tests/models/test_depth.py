@@ -49,6 +49,13 @@ def clip(time: int, batch: int = 1, size: tuple[int, int] = SHAPE, seed: int = 1
     return torch.rand(batch, time, 3, *size, generator=generator)
 
 
+def assert_same(got: Tensor, want: Tensor) -> None:
+    """Equal up to the rounding of another order of sums."""
+    largest = want.abs().max()
+    assert largest > 0
+    assert (got - want).abs().max() <= 1e-4 * largest
+
+
 @pytest.fixture(scope="module")
 def video() -> VideoDepthAnything:
     model = VideoDepthAnything(ENCODER, HEAD)
@@ -67,7 +74,7 @@ def test_video_model_with_new_motion_modules_is_the_image_model() -> None:
     frames = clip(5)
     depth = video_model.eval()(frames)[0]
     assert depth.std() > 0
-    torch.testing.assert_close(depth, image_model(frames[0]))
+    assert_same(depth, image_model(frames[0]))
 
 
 @torch.inference_mode()
@@ -82,7 +89,7 @@ def test_frames_of_a_clip_see_each_other(video: VideoDepthAnything) -> None:
 def test_clips_of_a_batch_do_not_see_each_other(video: VideoDepthAnything) -> None:
     clips = clip(3, batch=2)
     apart = torch.cat([video(clips[:1]), video(clips[1:])])
-    torch.testing.assert_close(video(clips), apart)
+    assert_same(video(clips), apart)
 
 
 @torch.inference_mode()
@@ -92,7 +99,7 @@ def test_frames_in_small_groups_are_the_same_as_all_at_once(
     frames = clip(6)
     grouped = video(frames)
     monkeypatch.setattr("endodav.models.dpt.FRAMES_AT_ONCE", 32)
-    torch.testing.assert_close(grouped, video(frames))
+    assert_same(grouped, video(frames))
 
 
 @torch.inference_mode()
@@ -116,28 +123,28 @@ def test_sides_must_divide_into_patches(video: VideoDepthAnything, size: tuple[i
 def test_first_streamed_frame_is_a_clip_of_one(video: VideoDepthAnything) -> None:
     frames = clip(1)
     depth, _ = video.step(frames[:, 0], None)
-    torch.testing.assert_close(depth, video(frames)[:, 0])
+    assert_same(depth, video(frames)[:, 0])
 
 
 @torch.inference_mode()
 def test_second_streamed_frame_is_the_last_of_a_clip_of_repeats(video: VideoDepthAnything) -> None:
-    """As long as the past is one frame, streaming attends to what a full clip would hold.
+    """With one frame as its past, streaming attends to what a full clip of repeats holds.
 
-    Only the first attention of each motion module sees the same past in both, so this compares a
-    model whose second attentions are silent.
+    That holds for the attentions that no other attention comes before; the others are silenced, for
+    in the clip the repeats have seen the last frame by then, and in the stream they have not.
     """
     model = VideoDepthAnything(ENCODER, HEAD)
     model.load_state_dict(video.state_dict())
-    with torch.no_grad():
-        for motion in model.motion:
-            for attention in motion.attentions:  # type: ignore[union-attr]
-                for linear in (attention.query, attention.key, attention.value):
-                    linear.weight.zero_()
+    for place, motion in enumerate(model.motion):
+        first_ones = motion.attentions[:1] if place < 2 else ()
+        for attention in motion.attentions:
+            if attention not in first_ones:
+                attention.out.weight.data.zero_()
     first, second = clip(1, seed=1), clip(1, seed=2)
     _, state = model.eval().step(first[:, 0], None)
     streamed, _ = model.step(second[:, 0], state)
     offline = model(torch.cat([first.expand(-1, 31, -1, -1, -1), second], dim=1))
-    torch.testing.assert_close(streamed, offline[:, -1])
+    assert_same(streamed, offline[:, -1])
 
 
 @torch.inference_mode()
@@ -233,8 +240,8 @@ def test_bfloat16_autocast_is_near_float32(name: str) -> None:
     torch.manual_seed(0)
     model = build(preset).eval()
     frames = clip(2, size=(28, 28))[0]
-    exact = model.predict_clip(frames)  # type: ignore[operator]
+    exact = model.predict_clip(frames)
     with torch.autocast("cpu", torch.bfloat16):
-        rough = model.predict_clip(frames)  # type: ignore[operator]
+        rough = model.predict_clip(frames)
     assert torch.isfinite(rough).all()
     torch.testing.assert_close(rough.float(), exact, atol=0.05, rtol=0.05)

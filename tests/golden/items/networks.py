@@ -43,6 +43,7 @@ SIZES: Mapping[str, tuple[EncoderConfig, HeadConfig]] = {
     "small": (SMALL, SMALL_HEAD),
     "base": (BASE, BASE_HEAD),
 }
+RANK = 4  # of all programs, where a configuration does not say
 ENDODAV_SCALES = {"lora": 2.0}  # EndoDAV sets alpha = 2 r for LoRA, and r for the others
 
 
@@ -75,15 +76,19 @@ def neck_config(config: Config, kind: Any) -> NeckConfig | None:
     return NeckConfig(kind, blocks) if blocks else None
 
 
+def adapter_config(
+    config: Config, scales: Mapping[str, float], temporal: bool = False
+) -> AdapterConfig | None:
+    """The adapters a configuration asks for; `scales` other than 1 by their kind."""
+    kind = config.get("lora_type", "none")
+    if kind == "none":
+        return None
+    scale = scales.get(kind, 1.0)
+    return AdapterConfig(kind, rank=config.get("r", RANK), scale=scale, temporal=temporal)
+
+
 def endodav(config: Config, encoder: EncoderConfig | None = None) -> EndoDAV:
     """EndoDAV by its official configuration, with random weights."""
-    kind = config.get("lora_type", "none")
-    adapters = AdapterConfig(
-        kind,
-        rank=config.get("r", 4),
-        scale=ENDODAV_SCALES.get(kind, 1.0),
-        temporal=config.get("temporal_lora", False),
-    )
     output = OutputConfig(
         "conv" if config.get("disable_conv_head", False) else "pyramid",
         sigmoid=config.get("out_sigmoid", False),
@@ -95,7 +100,7 @@ def endodav(config: Config, encoder: EncoderConfig | None = None) -> EndoDAV:
         head,
         tuple(config["image_shape"]),
         output,
-        None if kind == "none" else adapters,
+        adapter_config(config, ENDODAV_SCALES, temporal=config.get("temporal_lora", False)),
         neck_config(config, "bottleneck"),
     )
 
@@ -115,16 +120,13 @@ def endoscopic_image_network(
 ) -> EndoDAC | EndoUFM:
     """EndoDAC or EndoUFM by its official configuration, with random weights."""
     size, head = SIZES[config["backbone_size"]]
-    rank = config.get("r", 4)
-    kind = config.get("lora_type", "none")
-    # alpha stays 1 in both programs, which scales plain LoRA alone
-    scale = 1.0 / rank if kind == "lora" else 1.0
     return network(
         replace(size, taps=(8, 9, 10, 11)),
         head,
         tuple(config["image_shape"]),
         OutputConfig("pyramid"),
-        None if kind == "none" else AdapterConfig(kind, rank=rank, scale=scale),
+        # alpha stays 1 in both programs, which scales plain LoRA alone
+        adapter_config(config, {"lora": 1.0 / config.get("r", RANK)}),
         neck_config(config, "bottleneck" if network is EndoDAC else "separable"),
     )
 

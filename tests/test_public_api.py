@@ -5,6 +5,7 @@ import inspect
 import endodav
 
 PUBLIC = {
+    "AlignmentWarning",
     "DepthEstimator",
     "DepthFrame",
     "DepthMeta",
@@ -15,6 +16,7 @@ PUBLIC = {
     "OutputError",
     "PartialInputWarning",
     "PrecisionWarning",
+    "PreviewWarning",
     "RecipeError",
     "Sink",
     "Source",

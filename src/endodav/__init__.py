@@ -9,11 +9,13 @@
 from importlib.metadata import version
 
 from endodav.errors import (
+    AlignmentWarning,
     EndoDAVError,
     InputError,
     OutputError,
     PartialInputWarning,
     PrecisionWarning,
+    PreviewWarning,
     RecipeError,
     WeightsError,
 )
@@ -25,6 +27,7 @@ from endodav.video.source import open_source
 __version__ = version("endodav")
 
 __all__ = [
+    "AlignmentWarning",
     "DepthEstimator",
     "DepthFrame",
     "DepthMeta",
@@ -35,6 +38,7 @@ __all__ = [
     "OutputError",
     "PartialInputWarning",
     "PrecisionWarning",
+    "PreviewWarning",
     "RecipeError",
     "Sink",
     "Source",

@@ -1,7 +1,7 @@
 """Everything a user can cause, as exceptions whose message is the whole story.
 
-A message is one sentence that says what was wrong and what to do about it. The command line prints it
-and exits with `exit_code`; library callers catch `EndoDAVError`.
+A message is one sentence that says what was wrong and what to do about it. The command line prints
+it and exits with `exit_code`; library callers catch `EndoDAVError`.
 """
 
 

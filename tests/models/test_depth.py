@@ -18,6 +18,8 @@ from endodav.models.depth import (
     build,
 )
 from endodav.models.presets import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     PRESETS,
     AdapterConfig,
     EncoderConfig,
@@ -145,6 +147,19 @@ def test_second_streamed_frame_is_the_last_of_a_clip_of_repeats(video: VideoDept
     streamed, _ = model.step(second[:, 0], state)
     offline = model(torch.cat([first.expand(-1, 31, -1, -1, -1), second], dim=1))
     assert_same(streamed, offline[:, -1])
+
+
+@torch.inference_mode()
+def test_endodav_streams_as_its_base_does(video: VideoDepthAnything) -> None:
+    tuned = EndoDAV(ENCODER, HEAD, SHAPE, OutputConfig(), AdapterConfig("ssb", temporal=True))
+    tuned.load_state_dict(video.state_dict(), strict=False)  # the adapters start as identity
+    tuned.eval()
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    state = tuned_state = None
+    for frame in clip(3).unbind(1):
+        depth, state = video.step((frame - mean) / std, state)
+        disparity, tuned_state = tuned.step(frame, tuned_state)
+        assert_same(disparity, depth)
 
 
 @torch.inference_mode()

@@ -72,7 +72,7 @@ def network_size(
     Raises:
         RecipeError: the model has one fixed size, or the size asked for is smaller than a patch.
     """
-    size = input_size or preprocessing.input_size
+    size = preprocessing.input_size if input_size is None else input_size
     match preprocessing.rule:
         case "endodav":
             if input_size is not None or preprocessing.image_shape is None:

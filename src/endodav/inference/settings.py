@@ -11,7 +11,6 @@ from endodav.errors import RecipeError
 AUTO = "auto"
 PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 OUTPUT_SIZES = ("source", "model")
-PATCH = 14  # pixels along the side of a token of DINOv2
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,6 @@ class InferenceSettings:
             raise RecipeError(
                 f"There is no output size {self.output_size!r}; "
                 "choose source, model or a pair (width, height)."
-            )
-        if self.input_size is not None and self.input_size < PATCH:
-            raise RecipeError(
-                f"An input size of {self.input_size} pixels is less than one patch; "
-                f"choose {PATCH} or more."
             )
         if not isinstance(self.output_size, str) and min(self.output_size) < 1:
             raise RecipeError(

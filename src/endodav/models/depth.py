@@ -110,12 +110,8 @@ class VideoDepthAnything(nn.Module):
         Returns:
             The depth, and the state for the next step.
         """
-        grid = self.encoder.grid(frame.shape[-2], frame.shape[-1])
-        left: list[Tensor] = []
-        mix = self.motion.mix_next(state, left)
-        (raw,) = self.head(self.encoder(frame), grid, self.encoder.patch_size, mix)
-        entry = tuple(left)
-        return F.relu(raw[:, 0]), TemporalState.start(entry) if state is None else state.then(entry)
+        (raw,), after = _step(self.encoder, self.head, self.motion, frame, state)
+        return F.relu(raw[:, 0]), after
 
     def predict_clip(
         self, frames: Float[Tensor, "time 3 height width"]
@@ -180,6 +176,17 @@ class EndoDAV(nn.Module):
         mix = self.motion.mix(clips.shape[1])
         raw = self.head(self.encoder(images), grid, self.encoder.patch_size, mix)
         return _activate(raw, self.output)
+
+    def step(
+        self, frame: Float[Tensor, "batch 3 height width"], state: TemporalState | None
+    ) -> tuple[Float[Tensor, "batch out_height out_width"], TemporalState]:
+        """Disparity of the next frame of each stream at the finest scale; RGB in 0..1.
+
+        As Video Depth Anything's step: `state` is what the step before returned, None at first.
+        """
+        image = _normalise(resize(frame, self.image_shape))
+        raw, after = _step(self.encoder, self.head, self.motion, image, state)
+        return _activate(raw, self.output)[0][:, 0], after
 
     def predict_clip(
         self, frames: Float[Tensor, "time 3 height width"]
@@ -273,6 +280,21 @@ def build(preset: ModelPreset) -> nn.Module:
     return network(
         preset.encoder, preset.head, image_shape, preset.output, preset.adapters, preset.neck
     )
+
+
+def _step(
+    encoder: DinoV2,
+    head: DPTHead,
+    motion: MotionModules,
+    image: Tensor,
+    state: TemporalState | None,
+) -> tuple[list[Tensor], TemporalState]:
+    """Raw outputs for the next, normalised frame of a stream, and its memory afterwards."""
+    grid = encoder.grid(image.shape[-2], image.shape[-1])
+    left: list[Tensor] = []
+    raw = head(encoder(image), grid, encoder.patch_size, motion.mix_next(state, left))
+    entry = tuple(left)
+    return raw, TemporalState.start(entry) if state is None else state.then(entry)
 
 
 def _adapt_encoder(encoder: DinoV2, config: AdapterConfig) -> None:

@@ -77,6 +77,31 @@ def test_predict_is_run():
     np.testing.assert_array_equal(whole, known().predict(torch.from_numpy(images)))
 
 
+def test_predict_takes_what_run_takes(tmp_path: Path, make_video):
+    images = video(5)
+    np.testing.assert_array_equal(known().predict(iter(images)), known().predict(images))
+    make_video(tmp_path / "clip.mp4", count=20)
+    assert len(known().predict(tmp_path / "clip.mp4")) == 20
+
+
+def test_predict_wants_one_size():
+    frames = [np.zeros((20, 24, 3), np.uint8), np.zeros((24, 20, 3), np.uint8)]
+    with pytest.raises(InputError, match="one size"):
+        known().predict(frames)
+    assert known(output_size=(8, 6)).predict(frames).shape == (2, 6, 8)
+
+
+@pytest.mark.parametrize("name", ["cpu:x", "cpu:7", "cuda:99", "abacus"])
+def test_a_device_that_is_not_there_is_said(name: str):
+    with pytest.raises(RecipeError, match="no device"):
+        choose_device(name)
+
+
+def test_an_output_beyond_memory_is_said():
+    with pytest.raises(RecipeError, match="does not fit into the memory of cpu"):
+        known(output_size=(10**7, 10**7)).predict(video(1))
+
+
 def test_run_opens_what_open_source_opens(tmp_path: Path, make_video):
     make_video(tmp_path / "clip.mp4", count=4)
     frames = list(known().run(tmp_path / "clip.mp4"))

@@ -60,7 +60,7 @@ def test_an_official_plan_is_its_own_resize():
         ("vda", 32, 33, None, "choose at most 32"),
         ("vda", 32, 0, None, "too short"),
         ("vda", 32, -4, None, "too short"),
-        ("endodav", 32, 3, None, "choose at least 4 frames"),
+        ("endodav", 32, 3, None, "choose 4 or more"),
         ("vda", 32, None, 16, "choose 1 to 15"),
         ("overlap-align", 32, None, 0, "choose 1 to 16"),
         ("independent", 32, None, 8, "has no overlap"),

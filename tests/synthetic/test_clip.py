@@ -139,3 +139,15 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(clip: RenderedClip, tmp_pa
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be written"):
         write_clip(clip, tmp_path / "file" / "clip")
+
+
+def test_an_interrupted_clip_leaves_nothing(
+    clip: RenderedClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("endodav.synthetic.writer.write_video", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_clip(clip, tmp_path / "clip")
+    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,9 @@
 """`endodav`: registers the commands and turns errors into one sentence and an exit code."""
 
 import os
+import signal
 import sys
+from types import FrameType
 
 import typer
 
@@ -11,8 +13,11 @@ from endodav.errors import EndoDAVError
 EXIT_CODES = """
 Exit codes: 0 done; 1 a bug; 2 wrong usage; 3 the input cannot be used; 4 the model or its weights
 cannot be used; 5 the output cannot be written; 6 a recipe or option is impossible; 7 done, but part
-of the input could not be read; 130 interrupted.
+of the input could not be read; 130 interrupted; 143 terminated.
 """
+
+# How schedulers and closing terminals end a program; Windows lacks some of them.
+ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 app = typer.Typer(
     name="endodav",
@@ -28,6 +33,8 @@ for command in (depth.depth, models.models, info.info, demo.demo, train.train, r
 
 def main() -> None:
     """Entry point of the `endodav` command."""
+    for number in ENDINGS:
+        signal.signal(number, _leave)
     try:
         app()
     except EndoDAVError as error:
@@ -37,6 +44,11 @@ def main() -> None:
             raise
         what = f"{type(error).__name__}: {error}"
         _fail(f"this is a bug ({what}); set ENDODAV_DEBUG=1 to see where it happened.", 1)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """Leave by an exception, as Ctrl-C does, so that unfinished results are removed."""
+    sys.exit(128 + number)
 
 
 def _fail(message: str, exit_code: int) -> None:

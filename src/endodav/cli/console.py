@@ -52,10 +52,13 @@ def track(items: Iterable[Item], what: str, total: int | None, quiet: bool) -> I
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Show warnings as one sentence, without file names and source lines."""
+    """Show each warning once, as one sentence, without file names and source lines."""
+    said: set[str] = set()
 
     def show(message: Warning | str, *_args: Any, **_kwargs: Any) -> None:
-        err.print(f"endodav: {message}", markup=False)
+        if str(message) not in said:
+            said.add(str(message))
+            err.print(f"endodav: {message}", markup=False)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -1,5 +1,6 @@
 """`endodav demo`: the bundled clip through the bundled weights."""
 
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -21,12 +22,10 @@ def demo(
     """Estimate the depth of the bundled, rendered clip: needs no data and no network."""
     clip = resources.files("endodav.synthetic") / "demo.mp4"
     with plain_warnings(), resources.as_file(clip) as path:
-        estimator = DepthEstimator.from_pretrained(
-            "endodav-tiny", announce=None if quiet else err.print
+        load = partial(
+            DepthEstimator.from_pretrained, "endodav-tiny", announce=None if quiet else err.print
         )
-        report = estimate(
-            estimator, path, Clip(), Output(out, DEMO_FORMATS, overwrite=overwrite), quiet
-        )
+        report = estimate(load, path, Clip(), Output(out, DEMO_FORMATS, overwrite=overwrite), quiet)
     if not quiet:
         say(report)
         err.print(

@@ -1,8 +1,9 @@
 """`endodav depth`: any video in, depth out. The one loop of the house, with its options."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,15 +59,18 @@ class Report:
 
 
 def estimate(
-    estimator: DepthEstimator, spec: str | Path, clip: Clip, output: Output, quiet: bool
+    load: Callable[[], DepthEstimator], spec: str | Path, clip: Clip, output: Output, quiet: bool
 ) -> Report:
-    """Run `estimator` over `spec` into every format of `output`, and say what was done.
+    """Run an estimator over `spec` into every format of `output`, and say what was done.
+
+    It is loaded once the input is known to be good, since that may mean a long download.
 
     Raises:
         EndoDAVError: whatever was wrong with the input, the model or the output.
     """
     frames, begin = 0, time.perf_counter()
     with open_source(spec, start=clip.start, end=clip.end, fps=clip.fps) as source:
+        estimator = load()
         info, meta = source.info, estimator.meta.with_source(source.info.name)
         with open_sink(
             output.directory,
@@ -156,7 +160,8 @@ def depth(
     formats = tuple(dict.fromkeys(name.strip() for name in format.split(",")))
     silent = quiet or json
     with plain_warnings():
-        estimator = DepthEstimator.from_pretrained(
+        load = partial(
+            DepthEstimator.from_pretrained,
             model,
             weights=weights,
             device=device,
@@ -172,7 +177,7 @@ def depth(
         )
         directory = out or Path(f"{Path(input).stem.replace('*', '')}_depth")
         output = Output(directory, formats, layout, overwrite)
-        report = estimate(estimator, input, Clip(start, end, fps), output, silent)
+        report = estimate(load, input, Clip(start, end, fps), output, silent)
     if json:
         emit_json(vars(report))
     elif not quiet:
@@ -185,7 +190,8 @@ def _output_size(text: str) -> str | tuple[int, int]:
     if text in ("source", "model"):
         return text
     width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdigit() and height.isdigit() and int(width) and int(height)):
+    digits = width.isdecimal() and height.isdecimal()
+    if not (cross and digits and int(width) and int(height)):
         raise RecipeError(
             f"Output size {text!r} is not understood; use source, model or WIDTHxHEIGHT (640x512)."
         )

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float32
-from torch import Tensor
 
-from endodav.errors import RecipeError
+from endodav.errors import InputError, RecipeError
 from endodav.inference.engine import DepthEngine
+from endodav.inference.memory import memory_explained
 from endodav.inference.predictor import device_of
 from endodav.inference.settings import AUTO, InferenceSettings, choose_device
 from endodav.inference.streaming import StreamingDepth
@@ -131,6 +131,7 @@ class DepthEstimator:
         Raises:
             InputError: the input cannot be read or is empty.
             WeightsError: the network gives values that are not finite.
+            RecipeError: the sizes or the window asked for do not fit into memory.
 
         Warns:
             PrecisionWarning: half precision overflowed and float32 took over.
@@ -142,37 +143,43 @@ class DepthEstimator:
         with open_source(source) as opened:
             yield from self._estimate(opened)
 
-    def predict(self, frames: np.ndarray | Tensor) -> Float32[np.ndarray, "time rows columns"]:
-        """Depth of a whole clip that is in memory.
+    def predict(
+        self, frames: Source | str | Path | Iterable[Any]
+    ) -> Float32[np.ndarray, "time rows columns"]:
+        """Depth of a whole clip at once, in memory.
 
         Args:
-            frames: RGB, uint8, [time, height, width, 3].
+            frames: RGB, uint8, [time, height, width, 3], or anything else that `run` takes.
 
         Returns:
             float32 [time, height, width] in the kind and units of `meta`; another size with
             `output_size`.
 
         Raises:
-            InputError: the frames are of another type or shape, or there are none.
+            InputError: the frames are of another type or shape, not of one size, or there are none.
             WeightsError: as `run`.
+            RecipeError: as `run`.
         """
-        depth: np.ndarray | None = None
-        for position, frame in enumerate(self.run(frames)):
-            if depth is None:
-                depth = np.empty((len(frames), *frame.values.shape), np.float32)
-            depth[position] = frame.values
-        assert depth is not None, "a source without frames raises"
-        return depth
+        maps = [frame.values for frame in self.run(frames)]
+        if len({values.shape for values in maps}) > 1:
+            raise InputError(
+                "The frames are not of one size, so their depth does not fit into one array; "
+                "use run, or choose an output size as (width, height)."
+            )
+        return np.stack(maps)
 
     def stream(self) -> StreamingDepth:
         """A fresh stream: give it frames one by one."""
         return StreamingDepth(self.loaded.model, self.loaded.preset, self.settings)
 
     def _estimate(self, source: Source) -> Iterator[DepthFrame]:
-        if self.plan is None:
-            return self.stream().run(source)
-        engine = DepthEngine(self.loaded.model, self.loaded.preset, self.plan, self.settings)
-        return engine.run(source)
+        run = (
+            self.stream().run
+            if self.plan is None
+            else DepthEngine(self.loaded.model, self.loaded.preset, self.plan, self.settings).run
+        )
+        with memory_explained(device_of(self.loaded.model)):
+            yield from run(source)
 
 
 def default_strategy(preset: ModelPreset) -> str:

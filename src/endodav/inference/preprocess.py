@@ -82,13 +82,18 @@ def network_size(
                 )
             return lower_bound_size(height, width, preprocessing.image_shape)
         case "vda":
-            size = limit_ratio(_at_least_a_patch(size), height, width)
+            size = limit_ratio(at_least_a_patch(size), height, width)
         case "dav2":
-            size = _at_least_a_patch(size)
+            size = at_least_a_patch(size)
     return lower_bound_size(height, width, (size, size))
 
 
-def _at_least_a_patch(size: int | None) -> int:
+def at_least_a_patch(size: int | None) -> int:
+    """The size, if a network can see anything in it.
+
+    Raises:
+        RecipeError: it is missing or smaller than a patch.
+    """
     if size is None or size < PATCH:
         raise RecipeError(
             f"An input size of {size} is smaller than one patch; choose {PATCH} or more."

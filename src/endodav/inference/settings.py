@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from endodav.errors import RecipeError
+from endodav.inference.preprocess import at_least_a_patch
 
 AUTO = "auto"
 PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -36,6 +37,8 @@ class InferenceSettings:
         if self.precision not in (AUTO, *PRECISIONS):
             names = ", ".join((AUTO, *PRECISIONS))
             raise RecipeError(f"There is no precision {self.precision!r}; choose from {names}.")
+        if self.input_size is not None:
+            at_least_a_patch(self.input_size)
         if isinstance(self.output_size, str) and self.output_size not in OUTPUT_SIZES:
             raise RecipeError(
                 f"There is no output size {self.output_size!r}; "
@@ -71,15 +74,16 @@ def choose_device(name: str = AUTO) -> torch.device:
     Raises:
         RecipeError: there is no such device here.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
+    kinds = {
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
     }
+    available = [kind for kind, count in kinds.items() if count]
     if name == AUTO:
-        return torch.device(next(kind for kind, usable in available.items() if usable))
-    kind = name.partition(":")[0]
-    if not available.get(kind, False):
-        usable_kinds = ", ".join(kind for kind, usable in available.items() if usable)
-        raise RecipeError(f"There is no device {name!r} here; choose from auto, {usable_kinds}.")
+        return torch.device(available[0])
+    numbered = [f"{kind}:{index}" for kind in available for index in range(kinds[kind])]
+    if name not in (*available, *numbered):
+        choice = ", ".join((AUTO, *available, *(n for n in numbered if not n.endswith(":0"))))
+        raise RecipeError(f"There is no device {name!r} here; choose from {choice}.")
     return torch.device(name)

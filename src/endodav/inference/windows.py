@@ -100,7 +100,7 @@ class WindowPlan:
             shortest = len(self.keys) + max(2 * least, 1)
             raise RecipeError(
                 f"A window of {self.length} is too short for strategy {self.name}; "
-                f"choose at least {shortest} frames."
+                f"choose {shortest} or more."
             )
         if not least <= self.overlap <= most:
             raise RecipeError(

@@ -35,19 +35,29 @@ def write_clip(clip: RenderedClip, out_dir: Path, fps: float = 25.0) -> None:
     Raises:
         OutputError: if the folder exists or cannot be written.
     """
-    if out_dir.exists():
-        raise OutputError(f"{out_dir} exists already; delete it or choose another folder.")
+    check_is_new(out_dir)
     partial = out_dir.with_name(out_dir.name + ".partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         _write_files(clip, partial, fps)
         partial.rename(out_dir)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         reason = error.strerror or str(error)
         raise OutputError(
             f"{out_dir} cannot be written ({reason}); choose a folder with write access and space."
         ) from error
+    finally:  # nothing is left under that name once it has been renamed
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_is_new(folder: Path) -> None:
+    """See that a clip's folder does not exist yet, which is better known before rendering.
+
+    Raises:
+        OutputError: it does.
+    """
+    if folder.exists():
+        raise OutputError(f"{folder} exists already; delete it or choose another folder.")
 
 
 def _write_files(clip: RenderedClip, folder: Path, fps: float) -> None:

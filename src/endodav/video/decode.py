@@ -313,9 +313,9 @@ class VideoFile:
             if wanted - reached > slack:
                 flaws.append(f"it stops at {float(reached):.2f} s of {float(self._duration):.2f} s")
         if tally.skipped:
-            flaws.append(f"{tally.skipped} damaged packets were skipped")
+            flaws.append(f"damaged packets were skipped ({tally.skipped})")
         if tally.flawed:
-            flaws.append(f"{tally.flawed} frames are damaged")
+            flaws.append(f"some frames are damaged ({tally.flawed})")
         if not flaws:
             return None
         total = self.info.frame_count

@@ -1,0 +1,32 @@
+"""Running out of memory, told in one sentence; PyTorch tells it differently on every device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from endodav.errors import RecipeError
+
+CPU_ALLOCATOR = "DefaultCPUAllocator"  # PyTorch has no exception class for the CPU's memory
+
+
+@contextmanager
+def memory_explained(device: torch.device) -> Iterator[None]:
+    """Turn running out of memory into advice.
+
+    Raises:
+        RecipeError: what was asked for does not fit into the memory of `device` or of the computer.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not (
+            isinstance(error, MemoryError | torch.OutOfMemoryError) or CPU_ALLOCATOR in str(error)
+        ):
+            raise
+        raise RecipeError(
+            f"This does not fit into the memory of {device}; "
+            "choose a smaller input size, output size or window."
+        ) from error

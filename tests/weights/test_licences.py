@@ -16,7 +16,7 @@ FREE, LIMITED = PRESETS["video-depth-anything-small"], PRESETS["video-depth-anyt
 
 def test_the_notice_names_licence_and_origin():
     assert "Apache-2.0; from Video Depth Anything" in licence_notice(FREE)
-    assert "CC-BY-NC-4.0, not for commercial use" in licence_notice(LIMITED)
+    assert "CC-BY-NC-4.0, so no commercial use" in licence_notice(LIMITED)
 
 
 def test_each_model_is_announced_once(caches):

@@ -362,7 +362,7 @@ def _endoscopic(model: _Endoscopic, size: _Size) -> ModelPreset:
         kind=Kind.INVERSE_DEPTH,
         units=Units.AFFINE_INVARIANT,
         max_window=model.max_window,
-        licence="see origin",
+        licence="not published",
         permissive=False,
         origin=model.origin,
         adapters=model.adapters,

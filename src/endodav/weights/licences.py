@@ -20,7 +20,7 @@ def cache_folder() -> Path:
 
 def licence_notice(preset: ModelPreset) -> str:
     """One sentence with the name, the licence and the origin of a preset's weights."""
-    limits = "" if preset.permissive else ", not for commercial use"
+    limits = "" if preset.permissive else ", so no commercial use unless its owner allows it"
     return f"Weights {preset.name}: licence {preset.licence}{limits}; from {preset.origin}."
 
 

@@ -10,8 +10,8 @@ from endodav.synthetic import render_clip
 from endodav.training.data import HELD_OUT_SEED
 from endodav.video.colormap import fit_colour_scale
 
-HEIGHT, WIDTH, FRAMES = 192, 240, 24
-CLIPS = (("lumen", 21), ("lumen", 24), ("cavity", 22), ("cavity", 27))
+HEIGHT, WIDTH, FRAMES = 192, 240, 8
+CLIPS = (("lumen", 20), ("lumen", 25), ("cavity", 21), ("cavity", 29))
 
 
 def main() -> None:

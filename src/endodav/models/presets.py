@@ -197,7 +197,7 @@ _SIZES = (
 )
 _DAV2_INPUT = Preprocessing("dav2", IMAGENET_MEAN, IMAGENET_STD, input_size=518)
 _VDA_INPUT = Preprocessing("vda", IMAGENET_MEAN, IMAGENET_STD, input_size=518)
-_TINY_INPUT = Preprocessing("vda", IMAGENET_MEAN, IMAGENET_STD, input_size=140)
+_TINY_INPUT = Preprocessing("vda", IMAGENET_MEAN, IMAGENET_STD, input_size=168)
 # These networks resize and, where they want it, normalise by themselves.
 _ENDOSCOPY_INPUT = Preprocessing(
     "endodav", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), image_shape=ENDOSCOPY_SHAPE

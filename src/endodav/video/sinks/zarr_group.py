@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
+from zarr.core.sync import sync
 
 from endodav.types import DepthFrame, DepthMap
 from endodav.video.sinks.format import Format, Record, Run, Writer, describe_run
@@ -17,9 +20,28 @@ from endodav.video.sinks.format import Format, Record, Run, Writer, describe_run
 ATTRIBUTE = "endodav"
 
 
+@contextmanager
+def _settled() -> Iterator[None]:
+    """Zarr writes several files at once; when one fails, wait for the others before saying so.
+
+    They would otherwise turn up in a folder that is being removed.
+    """
+    try:
+        yield
+    except BaseException:
+        sync(_others())
+        raise
+
+
+async def _others() -> None:
+    running = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*running, return_exceptions=True)
+
+
 class ZarrWriter(Writer):
     """Appends one compressed chunk a frame."""
 
+    @_settled()
     def __init__(self, path: Path, run: Run) -> None:
         self._run = run
         self._group = zarr.open_group(path, mode="w", zarr_format=3)
@@ -32,10 +54,12 @@ class ZarrWriter(Writer):
             compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
         )
 
+    @_settled()
     def write(self, frame: DepthFrame) -> None:
         """Append one chunk."""
         self._array.append(frame.values[None])
 
+    @_settled()
     def finish(self, record: Record) -> None:
         """Add timestamps and the description."""
         seconds = np.array([float(timestamp) for timestamp in record.timestamps])

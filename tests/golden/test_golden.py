@@ -44,7 +44,7 @@ def test_unknown_item_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_later_items_are_not_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "08_vda_evaluation.json").write_text('{"cases": []}')
+    (tmp_path / "14_endodav_training_losses.json").write_text('{"cases": []}')
     assert main([str(tmp_path)]) == 0
     assert capsys.readouterr().out.split()[-2:] == ["NOT", "YET"]
 

@@ -33,6 +33,14 @@ Family = Literal[
     "endodav",
     "endodac",
     "endoufm",
+    "resnet18_2img",
+    "pose_decoder",
+    "intrinsics_head",
+    "position_decoder",
+    "transform_decoder",
+    "disparity_decoder",
+    "decompose_decoder",
+    "adjust_net",
 ]
 
 
@@ -140,6 +148,60 @@ MOTION: Table = under(
         ("proj_out.*", "project_out.*"),
     ),
 )
+RESNET18: Table = (
+    ("conv1.*", "stem.*"),
+    ("bn1.*", "stem_norm.*"),
+    *(
+        row
+        for i in range(4)
+        for row in under(
+            f"layer{i + 1}.#.",
+            f"stages.{i}.#.",
+            (
+                ("conv#.*", "conv#.*"),
+                ("bn#.*", "norm#.*"),
+                ("downsample.0.*", "shortcut.conv.*"),
+                ("downsample.1.*", "shortcut.norm.*"),
+            ),
+        )
+    ),
+)
+# EndoDAV's decoders list each convolution twice; older programs have only the numbered names.
+POSE: Table = (
+    ("net.0.*", "squeeze.*"),
+    ("net.1.*", "conv1.*"),
+    ("net.2.*", "conv2.*"),
+    ("net.3.*", "project.*"),
+)
+INTRINSICS: Table = (("focal_length_conv.*", "focal.*"), ("offsets_conv.*", "centre.*"))
+DECOMPOSE: Table = (
+    *under("", "head.", HEAD),
+    *(
+        row
+        for theirs, ours in (("light", "light"), ("albedo", "reflectance"))
+        for row in under(
+            f"conv_{theirs}.",
+            f"{ours}.",
+            (
+                ("conv1.*", "from_features.*"),
+                ("conv2.*", "from_image.*"),
+                ("conv3.*", "project.*"),
+            ),
+        )
+    ),
+)
+ADJUST: Table = (("decoder.3.*", "project.*"), ("decoder.#.conv.conv.*", "convs.#.*"))
+
+
+def _pyramid(output: str) -> Table:
+    """A decoder of five stages and four outputs; `output` is what an output adds to its name."""
+    stages = (
+        (f"decoder.{2 * i + j}.conv.conv.*", f"stages.{i}.{part}.*")
+        for i in range(5)
+        for j, part in enumerate(("lift", "merge"))
+    )
+    outputs = ((f"decoder.{10 + scale}{output}.*", f"outputs.{scale}.*") for scale in range(4))
+    return (*stages, *outputs)
 
 
 @dataclass(frozen=True)
@@ -149,7 +211,8 @@ class Names:
     Attributes:
         table: official name and ours of every tensor that is used.
         unused: official names that exist for nothing: the token that masks in DINOv2's training,
-            position codes that are computed, and the unit of the coarsest fusion that adds nothing.
+            position codes that are computed, the unit of the coarsest fusion that adds nothing,
+            ImageNet's classifier, a squeeze that is never called, and second names of one tensor.
     """
 
     table: Table
@@ -159,6 +222,7 @@ class Names:
 _MASK = "mask_token"
 _NO_LATERAL = "scratch.refinenet4.resConfUnit1.conv#.*"
 _CODE = "temporal_transformer.transformer_blocks.0.attention_blocks.#.pos_encoder.pe"
+_UPSCALE = "convs.upconv_#_#.conv.conv.*"
 
 
 def _image_network(encoder: str, head: str, necks: Table = ()) -> Names:
@@ -188,6 +252,16 @@ FAMILIES: Mapping[Family, Names] = MappingProxyType(
         "endodav": _video_network(BOTTLENECKS),
         "endodac": _image_network("encoder.", "depth_head.", BOTTLENECKS),
         "endoufm": _image_network("encoder.", "depth_head.", SEPARABLES),
+        "resnet18_2img": Names(under("encoder.", "", RESNET18), ("encoder.fc.*",)),
+        "pose_decoder": Names(POSE, ("convs.squeeze.*", "convs.pose_#.*")),
+        "intrinsics_head": Names(INTRINSICS, ("convs_suqeeze.*",)),
+        "position_decoder": Names(_pyramid(""), (_UPSCALE, "convs.position_conv_#.*")),
+        "transform_decoder": Names(_pyramid(".conv"), (_UPSCALE, "convs.transform_conv_#.conv.*")),
+        "disparity_decoder": Names(_pyramid(".conv"), (_UPSCALE, "convs.dispconv_#.conv.*")),
+        "decompose_decoder": Names(
+            under("decompose_head.", "", DECOMPOSE), ("decompose_head." + _NO_LATERAL,)
+        ),
+        "adjust_net": Names(ADJUST),
     }
 )
 

@@ -7,6 +7,7 @@ import typer
 
 from endodav.cli.console import err, plain_warnings
 from endodav.training.recipe import bundled_recipes, read_recipe
+from endodav.training.trainer import silent
 from endodav.training.trainer import train as run_training
 from endodav.training.watch import Record
 
@@ -29,7 +30,7 @@ def train(
             out,
             resume=resume,
             minutes=minutes,
-            progress=_ignore if quiet else _say,
+            progress=silent if quiet else _say,
         )
     if not quiet:
         err.print(f"Weights: {weights}")
@@ -37,10 +38,6 @@ def train(
 
 def _say(record: Record) -> None:
     err.print(", ".join(f"{name} {_brief(value)}" for name, value in record.items()))
-
-
-def _ignore(record: Record) -> None:
-    """Report nothing."""
 
 
 def _brief(value: object) -> str:

@@ -121,16 +121,15 @@ class VideoDepthAnything(nn.Module):
         return depth
 
 
-class EndoDAV(nn.Module):
-    """EndoDAV (MICCAI 2025): Video Depth Anything, frozen, with adapters for endoscopy.
+class _AdaptedNetwork(nn.Module):
+    """What the endoscopic networks share: a frozen base with adapters and necks; abstract.
 
     Args:
         encoder: the vision transformer.
         head: the DPT head.
         image_shape: rows and columns every input is resized to.
         output: what it gives out.
-        adapters: on both linear layers of every MLP, and with `temporal` on the last one of every
-            motion module; None for the bare network.
+        adapters: on both linear layers of every MLP of the encoder; None for the bare network.
         neck: residual blocks in the encoder.
     """
 
@@ -148,9 +147,38 @@ class EndoDAV(nn.Module):
         self.output = output
         self.encoder = DinoV2(encoder, build_necks(neck, encoder.width))
         self.head = DPTHead(encoder.width, head, output.kind)
-        self.motion = MotionModules(head)
         if adapters is not None:
-            _adapt_encoder(self.encoder, adapters)
+            for block in self.encoder.blocks:
+                adapt(cast(nn.Module, block.mlp), ("fc1", "fc2"), adapters)
+
+    def spatial_parameters(self, warm_up: bool = False) -> list[nn.Parameter]:
+        """What trains in the spatial phase: the encoder's adapters, and what was added to it."""
+        return [*tuned_adapters(self.encoder, warm_up), *self.added_parameters()]
+
+    def added_parameters(self) -> list[nn.Parameter]:
+        """What the base does not have, besides adapters: necks and a pyramid output."""
+        necks = [p for block in self.encoder.blocks for p in _parameters(block.neck)]
+        pyramid = isinstance(self.head.output, PyramidOutput)
+        return [*necks, *(self.head.output.parameters() if pyramid else ())]
+
+
+class EndoDAV(_AdaptedNetwork):
+    """EndoDAV (MICCAI 2025): Video Depth Anything, frozen, with adapters for endoscopy.
+
+    Adapters with `temporal` also sit on the last linear layer of every motion module.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderConfig,
+        head: HeadConfig,
+        image_shape: tuple[int, int],
+        output: OutputConfig,
+        adapters: AdapterConfig | None = None,
+        neck: NeckConfig | None = None,
+    ) -> None:
+        super().__init__(encoder, head, image_shape, output, adapters, neck)
+        self.motion = MotionModules(head)
         if adapters is not None and adapters.temporal:
             for module in self.motion:
                 adapt(cast(nn.Module, module.feed_forward), ("contract",), adapters)
@@ -195,14 +223,6 @@ class EndoDAV(nn.Module):
         disparity: Tensor = self(frames[None])[0]
         return disparity[:, 0]
 
-    def spatial_parameters(self, warm_up: bool = False) -> list[nn.Parameter]:
-        """What trains in the spatial phase: the encoder's adapters, and what was added to it."""
-        return [*tuned_adapters(self.encoder, warm_up), *self.added_parameters()]
-
-    def added_parameters(self) -> list[nn.Parameter]:
-        """What the base does not have, besides adapters: necks and a pyramid output."""
-        return _added_parameters(self.encoder, self.head)
-
     def temporal_parameters(self, warm_up: bool = False) -> list[nn.Parameter]:
         """What trains in the temporal phase: the adapters of the motion modules."""
         return tuned_adapters(self.motion, warm_up)
@@ -212,25 +232,8 @@ class EndoDAV(nn.Module):
         return list(self.head.output.parameters())
 
 
-class _SelfSupervisedImageNetwork(nn.Module):
+class _AdaptedImageNetwork(_AdaptedNetwork):
     """What EndoDAC and EndoUFM share: an adapted Depth Anything with necks; abstract."""
-
-    def __init__(
-        self,
-        encoder: EncoderConfig,
-        head: HeadConfig,
-        image_shape: tuple[int, int],
-        output: OutputConfig,
-        adapters: AdapterConfig | None = None,
-        neck: NeckConfig | None = None,
-    ) -> None:
-        super().__init__()
-        self.image_shape = image_shape
-        self.output = output
-        self.encoder = DinoV2(encoder, build_necks(neck, encoder.width))
-        self.head = DPTHead(encoder.width, head, output.kind)
-        if adapters is not None:
-            _adapt_encoder(self.encoder, adapters)
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
@@ -251,20 +254,12 @@ class _SelfSupervisedImageNetwork(nn.Module):
         disparity: Tensor = self(frames)[0]
         return disparity[:, 0]
 
-    def spatial_parameters(self, warm_up: bool = False) -> list[nn.Parameter]:
-        """What trains: the encoder's adapters, and what was added to it."""
-        return [*tuned_adapters(self.encoder, warm_up), *self.added_parameters()]
 
-    def added_parameters(self) -> list[nn.Parameter]:
-        """What the base does not have, besides adapters: necks and a pyramid output."""
-        return _added_parameters(self.encoder, self.head)
-
-
-class EndoDAC(_SelfSupervisedImageNetwork):
+class EndoDAC(_AdaptedImageNetwork):
     """EndoDAC (MICCAI 2024): Depth Anything with DV-LoRA and bottleneck necks."""
 
 
-class EndoUFM(_SelfSupervisedImageNetwork):
+class EndoUFM(_AdaptedImageNetwork):
     """EndoUFM (arXiv 2508.17916): Depth Anything with RV-LoRA and depthwise-separable necks."""
 
 
@@ -295,17 +290,6 @@ def _step(
     raw = head(encoder(image), grid, encoder.patch_size, motion.mix_next(state, left))
     entry = tuple(left)
     return raw, TemporalState.start(entry) if state is None else state.then(entry)
-
-
-def _adapt_encoder(encoder: DinoV2, config: AdapterConfig) -> None:
-    for block in encoder.blocks:
-        adapt(cast(nn.Module, block.mlp), ("fc1", "fc2"), config)
-
-
-def _added_parameters(encoder: DinoV2, head: DPTHead) -> list[nn.Parameter]:
-    necks = [p for block in encoder.blocks for p in _parameters(block.neck)]
-    pyramid = list(head.output.parameters()) if isinstance(head.output, PyramidOutput) else []
-    return [*necks, *pyramid]
 
 
 def _parameters(module: Tensor | nn.Module | None) -> list[nn.Parameter]:

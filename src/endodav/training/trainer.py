@@ -103,7 +103,7 @@ class _Run:
         return path
 
 
-def _silent(record: Record) -> None:
+def silent(record: Record) -> None:
     """Report nothing."""
 
 
@@ -113,7 +113,7 @@ def train(
     *,
     resume: bool = False,
     minutes: float | None = None,
-    progress: Report = _silent,
+    progress: Report = silent,
 ) -> Path:
     """Train by `recipe` in `run_dir` and return the path of the weights, `model.safetensors`.
 

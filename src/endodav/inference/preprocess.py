@@ -20,40 +20,43 @@ from endodav.errors import RecipeError
 from endodav.models.presets import Preprocessing
 from endodav.types import RGBImage
 
-PATCH = 14  # DINOv2's
+PATCH = 14  # DINOv2's; what the official rules round to
 # Video Depth Anything: beyond 16:9 (1.78 with slack) the longer side stays what 16:9 would give it.
 WIDEST_RATIO = 1.78
 WIDEST_RATIO_SIZE = 1.777
 
 
-def limit_ratio(size: int, height: int, width: int) -> int:
+def limit_ratio(size: int, height: int, width: int, multiple: int = PATCH) -> int:
     """Shorter side for frames wider (or taller) than 16:9, so that the longer side stays bounded.
 
-    Official rule: int(size * 1.777 / ratio), rounded half to even to a multiple of 14; at least 14
-    here, where the official program would ask for an empty image.
+    Official rule: int(size * 1.777 / ratio), rounded half to even to a multiple of the patch; at
+    least one patch here, where the official program would ask for an empty image.
     """
     ratio = max(height, width) / min(height, width)
     if ratio <= WIDEST_RATIO:
         return size
-    return max(round(int(size * WIDEST_RATIO_SIZE / ratio) / PATCH) * PATCH, PATCH)
+    return max(round(int(size * WIDEST_RATIO_SIZE / ratio) / multiple) * multiple, multiple)
 
 
-def lower_bound_size(height: int, width: int, target: tuple[int, int]) -> tuple[int, int]:
-    """Smallest size of about the frame's proportions that covers `target`, in multiples of 14.
+def lower_bound_size(
+    height: int, width: int, target: tuple[int, int], multiple: int = PATCH
+) -> tuple[int, int]:
+    """Smallest size of about the frame's proportions that covers `target`, in whole patches.
 
     The frame is scaled until both sides reach the target's; each side is rounded half to even to a
-    multiple of 14, or up where that would fall below the target.
+    multiple of the patch, or up where that would fall below the target.
 
     Args:
         height: rows of the frame.
         width: columns of the frame.
         target: (rows, columns) to reach.
+        multiple: side of a patch.
     """
     scale = max(target[0] / height, target[1] / width)
 
     def to_patches(length: float, least: int) -> int:
-        nearest = round(length / PATCH) * PATCH
-        return nearest if nearest >= least else math.ceil(length / PATCH) * PATCH
+        nearest = round(length / multiple) * multiple
+        return nearest if nearest >= least else math.ceil(length / multiple) * multiple
 
     return to_patches(scale * height, target[0]), to_patches(scale * width, target[1])
 
@@ -73,6 +76,7 @@ def network_size(
         RecipeError: the model has one fixed size, or the size asked for is smaller than a patch.
     """
     size = preprocessing.input_size if input_size is None else input_size
+    multiple = preprocessing.multiple
     match preprocessing.rule:
         case "endodav":
             if input_size is not None or preprocessing.image_shape is None:
@@ -80,23 +84,23 @@ def network_size(
                     f"This model always sees {preprocessing.image_shape} pixels (rows, columns); "
                     "leave the input size out."
                 )
-            return lower_bound_size(height, width, preprocessing.image_shape)
+            return lower_bound_size(height, width, preprocessing.image_shape, multiple)
         case "vda":
-            size = limit_ratio(at_least_a_patch(size), height, width)
+            size = limit_ratio(at_least_a_patch(size, multiple), height, width, multiple)
         case "dav2":
-            size = at_least_a_patch(size)
-    return lower_bound_size(height, width, (size, size))
+            size = at_least_a_patch(size, multiple)
+    return lower_bound_size(height, width, (size, size), multiple)
 
 
-def at_least_a_patch(size: int | None) -> int:
+def at_least_a_patch(size: int | None, multiple: int = PATCH) -> int:
     """The size, if a network can see anything in it.
 
     Raises:
         RecipeError: it is missing or smaller than a patch.
     """
-    if size is None or size < PATCH:
+    if size is None or size < multiple:
         raise RecipeError(
-            f"An input size of {size} is smaller than one patch; choose {PATCH} or more."
+            f"An input size of {size} is smaller than one patch; choose {multiple} or more."
         )
     return size
 

@@ -57,7 +57,7 @@ class DecomposeDecoder(nn.Module):
 
     def __init__(self, width: int, config: HeadConfig) -> None:
         super().__init__()
-        self.head = DPTHead(width, config)
+        self.head = DPTHead((width,) * 4, config)
         self.head.output = nn.Identity()  # type: ignore[assignment]  # both factors read its path
         self.reflectance = FactorOutput(config.features, 3)
         self.light = FactorOutput(config.features, 1)

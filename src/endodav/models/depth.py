@@ -46,7 +46,7 @@ class DepthAnythingV2(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = DinoV2(encoder)
-        self.head = DPTHead(encoder.width, head)
+        self.head = DPTHead(self.encoder.widths, head, dense=self.encoder.dense)
         self.max_depth = max_depth
 
     def forward(
@@ -80,7 +80,7 @@ class VideoDepthAnything(nn.Module):
     def __init__(self, encoder: EncoderConfig, head: HeadConfig) -> None:
         super().__init__()
         self.encoder = DinoV2(encoder)
-        self.head = DPTHead(encoder.width, head)
+        self.head = DPTHead(self.encoder.widths, head, dense=self.encoder.dense)
         self.motion = MotionModules(head)
 
     def forward(
@@ -146,7 +146,7 @@ class _AdaptedNetwork(nn.Module):
         self.image_shape = image_shape
         self.output = output
         self.encoder = DinoV2(encoder, build_necks(neck, encoder.width))
-        self.head = DPTHead(encoder.width, head, output.kind)
+        self.head = DPTHead(self.encoder.widths, head, output.kind, self.encoder.dense)
         if adapters is not None:
             for block in self.encoder.blocks:
                 adapt(cast(nn.Module, block.mlp), ("fc1", "fc2"), adapters)

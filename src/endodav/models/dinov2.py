@@ -1,12 +1,14 @@
 """DINOv2's vision transformer (Oquab et al. 2023), the only ViT of the house.
 
 Pre-norm blocks with LayerScale and exact GELU; the patch tokens are preceded by one class token and
-carry a learned position table, which is resized to the grid of the image at hand.
+carry a learned position table, which is resized to the grid of the image at hand. Patches are
+embedded linearly, or by the convolutions of `endodav.models.stem`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from endodav.errors import InputError
 from endodav.models.presets import EncoderConfig
+from endodav.models.stem import ConvStem
 
 NORM_EPS = 1e-6
 MLP_RATIO = 4
@@ -122,7 +125,14 @@ class DinoV2(nn.Module):
         self.table_side = config.image_size // config.patch_size
         self.class_token = nn.Parameter(torch.empty(1, 1, config.width))
         self.position_table = nn.Parameter(torch.empty(1, 1 + self.table_side**2, config.width))
-        self.patch_embed = nn.Conv2d(3, config.width, config.patch_size, config.patch_size)
+        self.patch_embed: nn.Module = (
+            nn.Conv2d(3, config.width, config.patch_size, config.patch_size)
+            if config.stem is None
+            else ConvStem(config.stem, config.width)
+        )
+        self.dense = config.stem is not None
+        fine = () if config.stem is None else config.stem[1:]
+        self.widths = cast(tuple[int, int, int, int], (*fine, *(config.width for _ in self.taps)))
         necks = necks or {}
         self.blocks = nn.ModuleList(Block(config, necks.get(i)) for i in range(config.depth))
         self.norm = nn.LayerNorm(config.width, NORM_EPS)
@@ -161,22 +171,24 @@ class DinoV2(nn.Module):
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
-    ) -> list[Float[Tensor, "batch tokens channels"]]:
+    ) -> list[Float[Tensor, "batch ..."]]:
         """Encode normalised images.
 
         Returns:
-            For each tap the block's output behind the final LayerNorm, patches last.
+            For each tap the block's output [batch, tokens, channels] behind the final LayerNorm,
+            patches last. A convolutional stem puts its maps at 1/4 and 1/8 before them.
 
         Raises:
             InputError: the sides are not multiples of the patch size.
         """
         rows, columns = self.grid(images.shape[-2], images.shape[-1])
-        patches = self.patch_embed(images).flatten(2).transpose(1, 2)
+        *fine, patches = self.patch_embed(images) if self.dense else (self.patch_embed(images),)
+        patches = patches.flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1)
         tokens = tokens + self.positions(rows, columns)
         if not self.uses_class_token:
             tokens = tokens[:, 1:]
-        tapped = []
+        tapped: list[Tensor] = fine
         for index, block in enumerate(self.blocks[: max(self.taps) + 1]):
             tokens = block(tokens, rows, columns)
             if index in self.taps:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from endodav.models.blocks import ResidualUnit
 from endodav.models.presets import HeadConfig
 
 OUTPUT_CHANNELS = 32
@@ -39,22 +40,6 @@ def no_mix(place: int, maps: Tensor) -> Tensor:  # noqa: ARG001 - a Mix
 def resize(x: Tensor, size: Size) -> Tensor:
     """Bilinear, corners aligned."""
     return F.interpolate(x, size, mode="bilinear", align_corners=True)
-
-
-class ResidualUnit(nn.Module):
-    """Two pre-activated 3x3 convolutions, added to the input."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
-        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
-
-    def forward(
-        self, x: Float[Tensor, "batch features rows columns"]
-    ) -> Float[Tensor, "batch features rows columns"]:
-        """Refine the map."""
-        out: Tensor = x + self.conv2(F.relu(self.conv1(F.relu(x))))
-        return out
 
 
 class Fusion(nn.Module):
@@ -142,21 +127,31 @@ class DPTHead(nn.Module):
     """Tokens of four blocks to dense maps.
 
     Args:
-        width: channels of a token.
+        widths: channels of the four taps.
         config: channels of the maps.
         output: one map, or a pyramid of four.
+        dense: whether the two finest taps are maps of their level's size already, not tokens.
     """
 
     def __init__(
-        self, width: int, config: HeadConfig, output: Literal["conv", "pyramid"] = "conv"
+        self,
+        widths: tuple[int, int, int, int],
+        config: HeadConfig,
+        output: Literal["conv", "pyramid"] = "conv",
+        dense: bool = False,
     ) -> None:
         super().__init__()
         channels, features = config.out_channels, config.features
-        self.project = nn.ModuleList(nn.Conv2d(width, c, 1) for c in channels)
+        self.project = nn.ModuleList(
+            nn.Conv2d(width, c, 1) for width, c in zip(widths, channels, strict=True)
+        )
+        enlarge = (
+            nn.ConvTranspose2d(channels[0], channels[0], 4, 4),
+            nn.ConvTranspose2d(channels[1], channels[1], 2, 2),
+        )
         self.resize = nn.ModuleList(
             (
-                nn.ConvTranspose2d(channels[0], channels[0], 4, 4),
-                nn.ConvTranspose2d(channels[1], channels[1], 2, 2),
+                *((nn.Identity(), nn.Identity()) if dense else enlarge),
                 nn.Identity(),
                 nn.Conv2d(channels[3], channels[3], 3, 2, padding=1),
             )
@@ -168,22 +163,21 @@ class DPTHead(nn.Module):
         self.output = ConvOutput(features) if output == "conv" else PyramidOutput(features)
 
     def reassemble(
-        self, tokens: list[Float[Tensor, "frames tokens channels"]], grid: Size, mix: Mix
+        self, taps: list[Float[Tensor, "frames ..."]], grid: Size, mix: Mix
     ) -> list[Float[Tensor, "frames features _ _"]]:
         """The pyramid of four maps with the same number of channels, finest first."""
         maps = []
         for level, (tap, project, resized) in enumerate(
-            zip(tokens, self.project, self.resize, strict=True)
+            zip(taps, self.project, self.resize, strict=True)
         ):
-            patches = tap[:, -grid[0] * grid[1] :].transpose(1, 2).reshape(len(tap), -1, *grid)
-            maps.append(resized(project(patches)))
+            maps.append(resized(project(_as_map(tap, grid))))
             if level >= 2:
                 maps[level] = mix(level - 2, maps[level])
         return [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
 
     def forward(
         self,
-        tokens: list[Float[Tensor, "frames tokens channels"]],
+        taps: list[Float[Tensor, "frames ..."]],
         grid: Size,
         patch_size: int,
         mix: Mix = no_mix,
@@ -191,7 +185,8 @@ class DPTHead(nn.Module):
         """Dense maps of every frame, before their last activation.
 
         Args:
-            tokens: of the four taps, patches last; what comes before them is left out.
+            taps: tokens [frames, tokens, channels] of four blocks, patches last; what comes before
+                them is left out. Dense taps are maps [frames, channels, rows, columns].
             grid: rows and columns of patches.
             patch_size: side of a patch; the single output map has the size of the image.
             mix: lets the frames exchange information at the four coarse places.
@@ -199,7 +194,7 @@ class DPTHead(nn.Module):
         Returns:
             One map of patch_size times the grid, or four of 16, 8, 4 and 2 times, finest first.
         """
-        maps = self.reassemble(tokens, grid, mix)
+        maps = self.reassemble(taps, grid, mix)
         path_3 = mix(2, self.fuse[3](maps[3], None, _size(maps[2])))
         path_2 = mix(3, self.fuse[2](path_3, maps[2], _size(maps[1])))
         size = (patch_size * grid[0], patch_size * grid[1])
@@ -229,6 +224,12 @@ def halvings(
         rows, columns = _size(scales[-1])
         scales.append(resize(scales[-1], (rows // 2, columns // 2)))
     return scales
+
+
+def _as_map(tap: Tensor, grid: Size) -> Tensor:
+    if tap.ndim == 4:
+        return tap
+    return tap[:, -grid[0] * grid[1] :].transpose(1, 2).reshape(len(tap), -1, *grid)
 
 
 def _size(x: Tensor) -> Size:

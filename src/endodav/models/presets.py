@@ -31,16 +31,20 @@ class EncoderConfig:
         layer_scale: initial gain of every residual branch.
         class_token: whether the class token goes through the blocks with the patches. EndoDAV's
             release can leave it out; weights are laid out the same.
+        stem: channels of the maps at 1/2, 1/4 and 1/8 of the image that convolutions make on the
+            way to the patches, which are then 16 pixels wide. The head reads the two finest levels
+            from them and two blocks, so that there are two taps. None embeds each patch linearly.
     """
 
     width: int
     depth: int
     heads: int
-    taps: tuple[int, int, int, int]
+    taps: tuple[int, ...]
     image_size: int = 518
     patch_size: int = 14
     layer_scale: float = 1.0
     class_token: bool = True
+    stem: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class Preprocessing:
         std: divided by.
         input_size: length of the shorter side, in pixels; rules "dav2" and "vda".
         image_shape: rows and columns; rule "endodav".
+        multiple: of which both sides of the input must be; the side of a patch.
     """
 
     rule: Literal["dav2", "vda", "endodav"]
@@ -119,6 +124,7 @@ class Preprocessing:
     std: tuple[float, float, float]
     input_size: int | None = None
     image_shape: tuple[int, int] | None = None
+    multiple: int = 14
 
 
 @dataclass(frozen=True)

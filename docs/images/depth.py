@@ -11,7 +11,7 @@ from endodav.training.data import HELD_OUT_SEED
 from endodav.video.colormap import fit_colour_scale
 
 HEIGHT, WIDTH, FRAMES = 192, 240, 8
-CLIPS = (("lumen", 20), ("lumen", 25), ("cavity", 21), ("cavity", 29))
+CLIPS = (("colon", 20), ("stomach", 25), ("laparoscopy", 21), ("airway", 29))
 
 
 def main() -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from endodav.synthetic import RenderedClip, render_clip
+from endodav.synthetic import FAMILIES, RenderedClip, render_clip
 
-HEIGHT, WIDTH, COLUMNS = 112, 140, 8
-ROWS = (("lumen", 200), ("lumen", 208), ("cavity", 100), ("cavity", 108))
+HEIGHT, WIDTH = 112, 140
+SAMPLES, FIRST_SEED = 4, 200  # of each family
+FAMILIES_A_ROW = 2
 
 
 def inverse_depth_picture(clip: RenderedClip) -> np.ndarray:
@@ -19,15 +20,16 @@ def inverse_depth_picture(clip: RenderedClip) -> np.ndarray:
 
 
 def main() -> None:
-    """Rows of frames, each with its inverse depth below."""
-    sheet = Image.new("RGB", (COLUMNS * WIDTH, 2 * len(ROWS) * HEIGHT))
-    for row, (family, first_seed) in enumerate(ROWS):
-        for column in range(COLUMNS):
-            clip = render_clip(first_seed + column, 1, HEIGHT, WIDTH, family=family)
-            corner = (column * WIDTH, 2 * row * HEIGHT)
-            sheet.paste(Image.fromarray(clip.images[0]), corner)
-            depth = Image.fromarray(inverse_depth_picture(clip))
-            sheet.paste(depth, (corner[0], corner[1] + HEIGHT))
+    """Four frames of each family, each with its inverse depth below, two families a row."""
+    rows = -(-len(FAMILIES) // FAMILIES_A_ROW)
+    sheet = Image.new("RGB", (FAMILIES_A_ROW * SAMPLES * WIDTH, 2 * rows * HEIGHT))
+    for number, family in enumerate(FAMILIES):
+        row, column = divmod(number, FAMILIES_A_ROW)
+        for sample in range(SAMPLES):
+            clip = render_clip(FIRST_SEED + sample, 1, HEIGHT, WIDTH, family=family)
+            left, top = (column * SAMPLES + sample) * WIDTH, 2 * row * HEIGHT
+            sheet.paste(Image.fromarray(clip.images[0]), (left, top))
+            sheet.paste(Image.fromarray(inverse_depth_picture(clip)), (left, top + HEIGHT))
     sheet.save(Path(__file__).with_suffix(".jpg"), quality=82)
 
 

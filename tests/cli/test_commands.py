@@ -38,7 +38,7 @@ def test_info_of_something_else(endodav, tmp_path):
 
 def test_render_writes_ground_truth(endodav, tmp_path):
     size = ("--height", 28, "--width", 42)
-    done = endodav("render", "--out", "r", "--clips", 2, "--frames", 3, *size, "--scene", "lumen")
+    done = endodav("render", "--out", "r", "--clips", 2, "--frames", 3, *size, "--scene", "colon")
     assert done.code == 0, done.err
     for clip in ("clip_000", "clip_001"):
         with Image.open(tmp_path / "r" / clip / "depth" / "00002.png") as depth:
@@ -50,7 +50,7 @@ def test_render_writes_ground_truth(endodav, tmp_path):
 def test_render_refuses_an_unknown_scene(endodav):
     done = endodav("render", "--out", "r", "--scene", "moon")
     assert done.code == 6
-    assert "lumen" in done.err
+    assert "colon" in done.err
 
 
 def test_train_and_use_the_run(endodav, tmp_path):

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from endodav.geometry.camera import look_at, transform_points
 from endodav.synthetic.noise import fractal_noise
-from endodav.synthetic.render import cast_rays, cone_gap, march, normals, wall_gap
+from endodav.synthetic.render import carrier, cast_rays, cone_gap, march, normals, wall_gap
 from endodav.synthetic.scene import (
     Chart,
     Material,
+    PlacedChart,
     PlaneChart,
     RoundCone,
     Scene,
@@ -23,15 +25,20 @@ from endodav.synthetic.scene import (
 
 PLAIN = Material(torch.full((3, 2, 2), 0.5), torch.ones(6, 2, 2), 10.0, 0.0, 10.0)
 STRAIGHT = 1e-9
+DOWN = torch.tensor([0.0, 1.0, 0.0])
 
 
 def scene_of(
     chart: Chart, height: torch.Tensor, spacing: float, solids: tuple[RoundCone, ...] = ()
 ) -> Scene:
-    layers = wall_layers(height, torch.zeros_like(height), (spacing, spacing))
     return Scene(
-        Wall(chart, layers, spacing, PLAIN), solids, torch.zeros(1), torch.eye(4).expand(1, 4, 4)
+        (wall_of(chart, height, spacing),), solids, torch.zeros(1, 2), torch.eye(4).expand(1, 4, 4)
     )
+
+
+def wall_of(chart: Chart, height: torch.Tensor, spacing: float) -> Wall:
+    layers = wall_layers(height, torch.zeros(2, *height.shape), (spacing, spacing))
+    return Wall(chart, layers, spacing, PLAIN)
 
 
 def random_directions(count: int, spread: float) -> torch.Tensor:
@@ -115,9 +122,61 @@ def test_thin_folds_are_not_passed() -> None:
 def test_envelope_lies_below_the_wall_with_slope_one() -> None:
     rng_height = torch.rand(65, 65, generator=torch.Generator().manual_seed(1)) * 20
     rng_height[:, -1] = rng_height[:, 0]
-    height, _, envelope = wall_layers(rng_height, torch.zeros(65, 65), (0.5, 0.5))
+    height, _, _, envelope = wall_layers(rng_height, torch.zeros(2, 65, 65), (0.5, 0.5))
     assert (envelope <= height).all()
     assert envelope[::4, ::4].diff(dim=0).abs().max() <= 2.0 + 1e-4
+
+
+def crossing_tubes() -> Scene:
+    """Two tubes of radius 10 that cross at a right angle: along z, and along x."""
+    along_z = TubeChart(100.0, STRAIGHT, ())
+    turn = torch.tensor([[0.0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]])
+    tubes = (along_z, PlacedChart(along_z, turn))
+    walls = tuple(wall_of(chart, torch.full((65, 33), 10.0), 1.0) for chart in tubes)
+    return Scene(walls, (), torch.zeros(1, 2), torch.eye(4).expand(1, 4, 4))
+
+
+def test_space_is_free_inside_of_any_tube() -> None:
+    scene = crossing_tubes()
+    frames = torch.zeros(4, dtype=torch.long)
+    points = torch.tensor([[0.0, 0, 0], [0, 0, 50], [50, 0, 0], [50, 0, 50]]).T.contiguous()
+    gap, _ = wall_gap(scene, frames)(points, torch.arange(4))
+    assert (gap > 0).tolist() == [True, True, True, False]
+
+
+def test_a_ray_goes_from_one_tube_into_the_other() -> None:
+    """Straight down the first tube to its end; sideways it passes the wall that is not there."""
+    scene = crossing_tubes()
+    aside = torch.tensor([[1.0], [0.0], [0.0]])
+    assert cast(scene, [0.0, 0.0, 0.0], aside).item() > 90
+    torch.testing.assert_close(cast(scene, [0.0, 0.0, 30.0], aside), torch.tensor([10.0]))
+
+
+def test_each_point_is_carried_by_the_wall_it_lies_on() -> None:
+    points = torch.tensor([[0.0, 10.0, 50.0], [50.0, 10.0, 0.0]]).T.contiguous()
+    assert carrier(crossing_tubes(), points, torch.zeros(2, dtype=torch.long)).tolist() == [0, 1]
+
+
+def test_a_placed_chart_is_the_chart_elsewhere() -> None:
+    chart = TubeChart(80.0, 0.02, ((Wave(3.0, 0.05, 0.3), Wave(2.0, 0.07, 1.0)),))
+    T = look_at(torch.tensor([3.0, 4.0, 5.0]), torch.tensor([9.0, 0.0, 20.0]), DOWN)
+    placed = PlacedChart(chart, T)
+    own = torch.tensor([[3.0, 4.0, 30.0], [-6.0, 2.0, -20.0]])
+    moved = placed.to_world(own)
+    torch.testing.assert_close(moved, transform_points(T, chart.to_world(own)))
+    for there, here in zip(
+        placed.to_chart(moved.T), chart.to_chart(chart.to_world(own).T), strict=True
+    ):
+        torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("chart", [TubeChart(80.0, 0.02, ()), PlaneChart(50.0)])
+def test_outward_is_the_way_the_height_grows(chart: Chart) -> None:
+    points = torch.tensor([[3.0, 4.0, 30.0], [-6.0, 2.0, -20.0]]).T.contiguous()
+    u, v, height = chart.to_chart(points)
+    u_after, v_after, after = chart.to_chart(points + chart.outward(points))
+    torch.testing.assert_close(after, height + 1, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.stack([u_after, v_after]), torch.stack([u, v]))
 
 
 def test_normals_point_into_free_space() -> None:

@@ -10,8 +10,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from endodav.synthetic import texture
 from endodav.synthetic.noise import fractal_noise
-from endodav.synthetic.render import Hits, axial_coordinates, cone_gap, normals, unit, wall_gap
+from endodav.synthetic.optics import Smoke, random_smoke
+from endodav.synthetic.render import (
+    Hits,
+    axial_coordinates,
+    carrier,
+    cone_gap,
+    normals,
+    unit,
+    wall_gap,
+)
 from endodav.synthetic.scene import Material, Scene, close_seam, sample_table
 
 GAMMA = 2.2
@@ -32,7 +42,12 @@ TISSUES: Mapping[str, Colour] = {  # sRGB under white light, as one would pick t
     "fascia": (0.90, 0.84, 0.82),
 }
 VESSEL_FACTOR = (0.6, 0.2, 0.25)  # what a vessel lets through of the light of the tissue around it
-DETAIL_SHAPE = (512, 512)  # cells of a tissue's repeating detail
+STAINS: Mapping[str, tuple[Colour, float]] = {  # linear factor on the tissue, how often
+    "blood": ((0.35, 0.04, 0.04), 0.6),
+    "bile": ((0.75, 0.55, 0.15), 0.2),
+    "mucus": ((1.3, 1.5, 1.4), 0.2),
+}
+BLEED = (1.0, 0.45, 0.35)  # red light travels farthest under the skin
 INSTRUMENT_TILE = 10.0  # mm
 TRIPLANAR_SHARPNESS = 4  # exponent on the normal that weighs the three projections of the detail
 
@@ -46,22 +61,28 @@ INSTRUMENTS: Mapping[str, Colour] = {
 
 @dataclass(frozen=True)
 class Illumination:
-    """Point lights beside the lens, and what the cavity throws back.
+    """Point lights beside the lens, the air they shine through, and what the cavity throws back.
 
     Attributes:
         positions: of the lights in the camera frame in mm.
+        aims: direction of each light's beam in the camera frame, unit length.
+        strengths: of the lights, relative to each other; their mean is 1.
         colour: linear RGB of the light.
-        beam: exponent of the cosine with which the light weakens away from the optical axis.
+        beam: exponent of the cosine with which a light weakens away from its beam's direction.
         wrap: share of light that scatters under the skin and reaches slopes turned away (half-
-            Lambert).
+            Lambert), in red; less in green and blue.
         ambient: light from everywhere, relative to the median direct light of a frame.
+        smoke: in the air, None if it is clear.
     """
 
     positions: Float[Tensor, "lights 3"]
+    aims: Float[Tensor, "lights 3"]
+    strengths: Float[Tensor, " lights"]
     colour: Float[Tensor, " 3"]
     beam: float
     wrap: float
     ambient: float
+    smoke: Smoke | None
 
 
 def linear(colour: Colour) -> Float[Tensor, "3 1 1"]:
@@ -70,16 +91,22 @@ def linear(colour: Colour) -> Float[Tensor, "3 1 1"]:
 
 
 def random_illumination(rng: np.random.Generator) -> Illumination:
-    """One or two lights a few millimetres off the lens, white or tinted, harsh or soft."""
-    count = int(rng.integers(1, 3))
-    positions = np.concatenate([rng.normal(0, 2.5, (count, 2)), np.zeros((count, 1))], axis=1)
+    """One to three lights a few millimetres off the lens, white or tinted, harsh or soft."""
+    count = int(rng.choice([1, 2, 3], p=[0.45, 0.45, 0.1]))
+    offset = np.exp(rng.uniform(np.log(1), np.log(7)))
+    positions = np.concatenate([rng.normal(0, offset, (count, 2)), np.zeros((count, 1))], axis=1)
+    aims = np.concatenate([rng.normal(0, 0.12, (count, 2)), np.ones((count, 1))], axis=1)
+    strengths = np.exp(rng.normal(0, 0.5, count))
     tint = np.exp(rng.normal((0.03, 0, -0.03), 0.08))
     return Illumination(
         torch.tensor(positions, dtype=torch.float32),
+        torch.tensor(aims / np.linalg.norm(aims, axis=1, keepdims=True), dtype=torch.float32),
+        torch.tensor(strengths / strengths.mean(), dtype=torch.float32),
         torch.tensor(tint, dtype=torch.float32),
         beam=float(rng.uniform(0, 4)),
         wrap=float(rng.uniform(0, 0.35)),
         ambient=float(np.exp(rng.uniform(np.log(0.02), np.log(0.5)))),
+        smoke=random_smoke(rng) if rng.random() < 0.08 else None,
     )
 
 
@@ -89,7 +116,7 @@ def tissue(
     other: Float[Tensor, " 3"],
     tile: float,
 ) -> Material:
-    """Cover a base colour with patches, mottling, vessels and a wet film.
+    """Cover a base colour with patches, mottling, vessels, texture, stains and a wet film.
 
     Args:
         rng: source of randomness.
@@ -97,37 +124,66 @@ def tissue(
         other: colour of the patches, relative to the base.
         tile: size in mm at which the detail repeats.
     """
-    border = fractal_noise(rng, DETAIL_SHAPE, (4, 4), octaves=5)
+    shape = texture.SHAPE
+    border = fractal_noise(rng, shape, (4, 4), octaves=5)
     share = torch.sigmoid(rng.uniform(0.5, 5) * (border + rng.normal(0, 1.5)))
     factor = torch.lerp(torch.ones(3, 1, 1), other[:, None, None], share)
-    mottle = fractal_noise(rng, DETAIL_SHAPE, (8, 8), gain=rng.uniform(0.5, 0.8))
-    redness = fractal_noise(rng, DETAIL_SHAPE, (8, 8), octaves=3).clamp_min(0) * rng.uniform(0, 0.2)
-    factor = factor * torch.exp(rng.uniform(0.03, 0.2) * mottle)
-    factor = factor * torch.stack([redness, -redness, -redness]).exp()
-    blood = torch.tensor(VESSEL_FACTOR)[:, None, None]
-    factor = factor * torch.lerp(torch.ones(3, 1, 1), blood, _vessels(rng, DETAIL_SHAPE))
-    film = fractal_noise(rng, DETAIL_SHAPE, (8, 8), octaves=5, gain=rng.uniform(0.5, 0.8))
-    shifts = ((0, 0), (DETAIL_SHAPE[0] // 3, DETAIL_SHAPE[1] // 2), (DETAIL_SHAPE[0] // 2, 0))
-    tilt = torch.stack([film.roll(shift, (0, 1)) for shift in shifts]) * rng.uniform(0.03, 0.25)
+    mottle = fractal_noise(rng, shape, (8, 8), gain=rng.uniform(0.5, 0.85))
+    redness = fractal_noise(rng, shape, (8, 8), octaves=3).clamp_min(0) * rng.uniform(0, 0.2)
+    grain, bumps = _grain(rng)
+    tone = rng.uniform(0.03, 0.25) * mottle + grain
+    factor = factor * torch.stack([tone + redness, tone - redness, tone - redness]).exp()
+    factor = _tinted(factor, VESSEL_FACTOR, _vessels(rng))
+    film = fractal_noise(rng, shape, (8, 8), octaves=5, gain=rng.uniform(0.5, 0.85))
+    shifts = ((0, 0), (shape[0] // 3, shape[1] // 2), (shape[0] // 2, 0))
+    tilt = torch.stack([film.roll(shift, (0, 1)) for shift in shifts]) * rng.uniform(0.03, 0.3)
+    tilt = tilt + bumps
+    if rng.random() < 0.25:  # pools lie smooth, so they shine in larger spots
+        name = str(rng.choice(list(STAINS), p=[often for _, often in STAINS.values()]))
+        pool = texture.stains(rng) * rng.uniform(0.5, 1)
+        factor = _tinted(factor, STAINS[name][0], pool)
+        tilt = tilt * (1 - 0.8 * pool)
+    if rng.random() < 0.12:
+        tilt[:2] += texture.bubbles(rng)
     return Material(
         albedo,
         close_seam(torch.cat([factor, tilt])),
         tile,
-        specular=float(rng.choice([0.0, 1.0], p=[0.15, 0.85]) * rng.uniform(0.1, 1.2)),
+        specular=float(rng.choice([0.0, 1.0], p=[0.12, 0.88]) * np.exp(rng.uniform(-2.3, 1.6))),
         shininess=float(np.exp(rng.uniform(np.log(60), np.log(800)))),
     )
 
 
-def _vessels(rng: np.random.Generator, shape: tuple[int, int]) -> Float[Tensor, "rows cols"]:
-    """Thin branching lines, 0 to 1: the zeros of a fractal field, thinned out by another field."""
-    lines = torch.zeros(shape)
-    for cells in (8, 32):
-        course = fractal_noise(rng, shape, (cells, cells), octaves=4)
-        slope = (course - course.roll(1, 0)).abs() + (course - course.roll(1, 1)).abs()
-        width = rng.uniform(0.8, 2.2)  # cells of the texture
-        lines = torch.maximum(lines, (1 - course.abs() / (width * slope + 1e-3)).clamp(0, 1))
-    presence = fractal_noise(rng, shape, (8, 8), octaves=3)
+def _tinted(factor: Tensor, colour: Colour, share: Tensor) -> Float[Tensor, "3 rows cols"]:
+    """The factor, multiplied by a colour where its share is 1."""
+    return factor * torch.lerp(torch.ones(3, 1, 1), torch.tensor(colour)[:, None, None], share)
+
+
+def _vessels(rng: np.random.Generator) -> Float[Tensor, "rows cols"]:
+    """Webs and trees of vessels, 0 to 1, that show in some places and hide in others."""
+    lines = torch.maximum(texture.capillaries(rng, 8), texture.capillaries(rng, 32))
+    if rng.random() < 0.4:
+        trees = texture.vessel_trees(rng)
+        lines = torch.maximum(trees, lines * rng.uniform(0, 0.5))
+    presence = fractal_noise(rng, texture.SHAPE, (8, 8), octaves=3)
     return lines * (presence + rng.uniform(-1.5, 0.8)).clamp(0, 1) * rng.uniform(0.2, 0.9)
+
+
+def _grain(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """The tissue's own fine structure: log albedo [rows, cols] and tilt of the film [3, ...]."""
+    patterns = ("none", "pits", "lobules", "fibres")
+    match str(rng.choice(patterns, p=[0.45, 0.2, 0.15, 0.2])):
+        case "pits":
+            height = -texture.pits(rng)
+        case "lobules":
+            height = 2 * texture.lobules(rng) - 1
+        case "fibres":
+            height = texture.fibres(rng) * 0.5
+        case _:
+            return torch.zeros(texture.SHAPE), torch.zeros(3, *texture.SHAPE)
+    relief = rng.uniform(0, 1)
+    tilt = [height - height.roll(2, 0), height - height.roll(2, 1), torch.zeros(texture.SHAPE)]
+    return rng.uniform(0.05, 0.4) * height, relief * torch.stack(tilt)
 
 
 def instrument(rng: np.random.Generator, name: str, metallic: bool) -> Material:
@@ -165,20 +221,28 @@ def surface_at(
     scene: Scene, points: Float[Tensor, "3 rays"], hits: Hits, frames: Int[Tensor, " rays"]
 ) -> Surface:
     """Normal and material of the surface that each ray met at `points`."""
-    normal = normals(
-        wall_gap(scene, frames), points, torch.full_like(hits.distance, scene.wall.spacing)
-    )
-    u, v, _ = scene.wall.chart.to_chart(points)
-    surface = _coat(scene.wall.material, normal, points, u, v)
+    width = max(wall.spacing for wall in scene.walls)
+    normal = normals(wall_gap(scene, frames), points, torch.full_like(hits.distance, width))
+    u, v, _ = scene.walls[0].chart.to_chart(points)
+    surface = _coat(scene.walls[0].material, normal, points, u, v)
+    on_wall = carrier(scene, points, frames) if len(scene.walls) > 1 else torch.zeros_like(frames)
+    for index, wall in enumerate(scene.walls[1:], start=1):
+        on = (on_wall == index).nonzero()[:, 0]
+        u, v, _ = wall.chart.to_chart(points[:, on])
+        _replace(surface, on, _coat(wall.material, normal[:, on], points[:, on], u, v))
     for index, cone in enumerate(scene.solids):
         on = (hits.solid == index).nonzero()[:, 0]
         along, radius, offset = axial_coordinates(cone, points[:, on], frames[on])
         normal = normals(cone_gap(cone, frames[on]), points[:, on], 0.05 * radius)
         around = torch.atan2(offset[0], offset[1]) / torch.pi
-        coated = _coat(cone.material, normal, points[:, on], around, 2 * along - 1)
-        for field in fields(Surface):
-            getattr(surface, field.name)[..., on] = getattr(coated, field.name)
+        _replace(surface, on, _coat(cone.material, normal, points[:, on], around, 2 * along - 1))
     return surface
+
+
+def _replace(surface: Surface, on: Tensor, part: Surface) -> None:
+    """Put a part in the place of some points of a surface."""
+    for field in fields(Surface):
+        getattr(surface, field.name)[..., on] = getattr(part, field.name)
 
 
 def _coat(material: Material, normal: Tensor, points: Tensor, u: Tensor, v: Tensor) -> Surface:
@@ -213,7 +277,8 @@ def shade(
     points: Float[Tensor, "3 rays"],
     directions: Float[Tensor, "3 rays"],
     lights: Float[Tensor, "lights 3 rays"],
-    axis: Float[Tensor, "3 rays"],
+    aims: Float[Tensor, "lights 3 rays"],
+    arriving: Float[Tensor, "lights rays"],
     illumination: Illumination,
 ) -> Float[Tensor, "3 rays"]:
     """Radiance towards the camera under direct light, in linear RGB.
@@ -226,18 +291,22 @@ def shade(
         points: where, in the world.
         directions: from the camera to the points, unit length.
         lights: position of each light in the world, for each ray.
-        axis: optical axis of the endoscope in the world, unit length.
+        aims: direction of each light's beam in the world, unit length.
+        arriving: share of each light that nothing keeps from the point.
         illumination: the lights' other properties.
     """
     radiance = torch.zeros_like(surface.albedo)
-    for light in lights:
+    wrap = illumination.wrap * torch.tensor(BLEED, device=points.device)[:, None]
+    for light, aim, share, strength in zip(
+        lights, aims, arriving, illumination.strengths, strict=True
+    ):
         to_light = light - points
         square = to_light.square().sum(0) + 1.0
         to_light = unit(to_light)
-        beam = (-to_light * axis).sum(0).clamp_min(0.05).pow(illumination.beam)
-        irradiance = beam / square
+        beam = (-to_light * aim).sum(0).clamp_min(0.05).pow(illumination.beam)
+        irradiance = strength * share * beam / square
         cosine = (surface.normal * to_light).sum(0)
-        diffuse = ((cosine + illumination.wrap) / (1 + illumination.wrap)).clamp_min(0)
+        diffuse = ((cosine + wrap) / (1 + wrap)).clamp_min(0)
         half = unit(to_light - directions)
         shine = (surface.film_normal * half).sum(0).clamp_min(0).pow(surface.shininess)
         radiance += irradiance * (

@@ -17,9 +17,12 @@ from endodav.synthetic.appearance import (
     surface_at,
 )
 from endodav.synthetic.families import FAMILIES
+from endodav.synthetic.flow import forward_flow
+from endodav.synthetic.optics import add_smoke, camera_steps, through_lens, typical_depth
 from endodav.synthetic.render import MAX_DISTANCE, cast_rays, length
 from endodav.synthetic.scene import Scene, to_device
-from endodav.synthetic.sensor import Sensor, develop, pixel_rays, random_sensor
+from endodav.synthetic.sensor import FRAMES_AT_ONCE, Sensor, develop, pixel_rays, random_sensor
+from endodav.synthetic.shadow import light_arriving
 
 RAYS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 21}  # what the cache, or the memory, holds
 BOUNCES = 1.2  # mean number of reflections off tissue of the ambient light that the camera sees
@@ -38,6 +41,9 @@ class RenderedClip:
         distortion: k; the ray of a pixel at (x, y) = K^-1 (u, v) goes through (x s, y s, 1) with
             s = 1 + k (x^2 + y^2). 0 is an ideal pinhole.
         family: kind of scene.
+        seed: of the clip.
+        flow: (x, y) in pixels from what each pixel of a frame shows to where that is in the next
+            frame, hidden there or not; 0 where `valid` is false. None unless asked for.
     """
 
     images: UInt8[np.ndarray, "time height width 3"]
@@ -47,6 +53,8 @@ class RenderedClip:
     intrinsics: Float32[np.ndarray, "3 3"]
     distortion: float
     family: str
+    seed: int
+    flow: Float32[np.ndarray, "steps height width 2"] | None
 
 
 def render_clip(
@@ -56,6 +64,7 @@ def render_clip(
     width: int,
     family: str | None = None,
     device: str = "cpu",
+    flow: bool = False,
 ) -> RenderedClip:
     """Draw a scene, a camera and its path from a seed, and render them.
 
@@ -68,6 +77,7 @@ def render_clip(
         width: columns.
         family: a name in `FAMILIES`, or None to draw one by the families' weights.
         device: where to render.
+        flow: whether to compute the optical flow, too.
 
     Raises:
         RecipeError: if there is no family of that name.
@@ -83,14 +93,17 @@ def render_clip(
     sensor = random_sensor(rng, height, width, FAMILIES[name].field_of_view)
     radiance, depth = render(scene, sensor, random_illumination(rng), torch.device(device))
     seen = torch.isfinite(depth) & sensor.field_of_view
+    depth = torch.where(seen, depth, 0.0)
     return RenderedClip(
         images=develop(radiance, sensor, rng),
-        depth=torch.where(seen, depth, 0.0).numpy(),
+        depth=depth.numpy(),
         valid=seen.numpy(),
         T_world_from_camera=scene.T_world_from_camera.numpy(),
         intrinsics=sensor.intrinsics.numpy(),
         distortion=sensor.distortion,
         family=name,
+        seed=seed,
+        flow=forward_flow(scene, sensor, depth).numpy() if flow else None,
     )
 
 
@@ -103,22 +116,44 @@ def render(
     Depth is infinite where a ray meets nothing.
     """
     frames = len(scene.deformation)
-    height, width = sensor.field_of_view.shape
     scene, illumination = to_device(scene, device), to_device(illumination, device)
-    rays = pixel_rays(sensor).to(device).flatten(0, 1).T
-    pixels = rays.shape[1]
-    numbers = torch.arange(frames * pixels, device=device)
-    parts = [
-        _render_rays(scene, illumination, chunk // pixels, rays[:, chunk % pixels])
-        for chunk in torch.split(numbers, RAYS_AT_ONCE[device.type])
-    ]
-    lit, albedo, depth = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
-    lit = lit.reshape(3, frames, height, width).transpose(0, 1)
-    albedo = albedo.reshape(3, frames, height, width).transpose(0, 1)
-    # light thrown back by the cavity reaches every corner alike, and is redder with each bounce
-    level = lit.mean(1).flatten(1).median(dim=1).values / albedo.mean().clamp_min(1e-6)
-    radiance = lit + illumination.ambient * level[:, None, None, None] * albedo.pow(BOUNCES)
-    return radiance, depth.reshape(frames, height, width).cpu()
+    rays = pixel_rays(sensor).to(device)
+    lit, albedo, depth = _trace(scene, illumination, rays, frames)
+    typical, steps = typical_depth(depth), camera_steps(scene.T_world_from_camera)
+    for first in range(0, frames, FRAMES_AT_ONCE):
+        now = slice(first, min(first + FRAMES_AT_ONCE, frames))
+        radiance = lit[now] + _ambient(lit[now], albedo[now], illumination.ambient)
+        if illumination.smoke is not None:
+            times = range(now.start, now.stop)
+            radiance = add_smoke(radiance, depth[now], illumination.smoke, times, typical)
+        lit[now] = through_lens(radiance, depth[now], steps[now], rays, sensor.lens, typical)
+    return lit, depth.cpu()
+
+
+def _trace(
+    scene: Scene, illumination: Illumination, rays: Tensor, frames: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Direct radiance and albedo, both [time, 3, height, width], and Z-depth of all frames."""
+    height, width, _ = rays.shape
+    pixels = height * width
+    surface = torch.empty(2, frames, 3, pixels, device=rays.device)
+    depth = torch.empty(frames, pixels, device=rays.device)
+    count, at_once = frames * pixels, RAYS_AT_ONCE[rays.device.type]
+    for first in range(0, count, at_once):
+        chunk = torch.arange(first, min(first + at_once, count), device=rays.device)
+        time, pixel = chunk // pixels, chunk % pixels
+        parts = _render_rays(scene, illumination, time, rays.flatten(0, 1).T[:, pixel])
+        surface[0, time, :, pixel] = parts[0].T
+        surface[1, time, :, pixel] = parts[1].T
+        depth[time, pixel] = parts[2]
+    lit, albedo = surface.reshape(2, frames, 3, height, width)
+    return lit, albedo, depth.reshape(frames, height, width)
+
+
+def _ambient(lit: Tensor, albedo: Tensor, strength: float) -> Tensor:
+    """Light thrown back by the cavity: alike in every corner, and redder with each bounce."""
+    level = lit.mean(1).flatten(1).median(dim=1).values / albedo.flatten(1).mean(1).clamp_min(1e-6)
+    return strength * level[:, None, None, None] * albedo.pow(BOUNCES)
 
 
 def _render_rays(
@@ -134,7 +169,19 @@ def _render_rays(
     distance = hits.distance.clamp_max(MAX_DISTANCE)
     points = origins + distance * directions
     surface = surface_at(scene, points, hits, frames)
-    offsets = torch.einsum("ijn,lj->lin", rotation, illumination.positions)
-    lit = shade(surface, points, directions, origins + offsets, rotation[:, 2], illumination)
+    poses = scene.T_world_from_camera
+    offsets = torch.einsum("tij,lj->lit", poses[:, :3, :3], illumination.positions)
+    lights = poses[:, :3, 3].T + offsets  # [light, 3, time]
+    aims = torch.einsum("tij,lj->lit", poses[:, :3, :3], illumination.aims)
+    arriving = torch.stack([light_arriving(scene, points, light, hits, frames) for light in lights])
+    lit = shade(
+        surface,
+        points,
+        directions,
+        lights[:, :, frames],
+        aims[:, :, frames],
+        arriving,
+        illumination,
+    )
     met = torch.isfinite(hits.distance)
     return lit * met, surface.albedo * met, hits.distance / stretch

@@ -14,8 +14,8 @@ PATH = Path(__file__).with_name("demo.mp4")
 
 
 def main() -> None:
-    """Render a flight through a lumen and encode it."""
-    clip = render_clip(SEED, FRAMES, HEIGHT, WIDTH, family="lumen")
+    """Render a flight through a colon and encode it."""
+    clip = render_clip(SEED, FRAMES, HEIGHT, WIDTH, family="colon")
     write_video(clip.images, PATH, FPS, CRF)
 
 

@@ -120,9 +120,30 @@ def _locate_zero(
 
 
 def wall_gap(scene: Scene, frames: Int[Tensor, " rays"]) -> Gap:
-    """The gap to the wall, deformed as it is in the frame of each ray."""
+    """The gap to the walls, deformed as they are in the frame of each ray.
+
+    A point inside of any wall is free, and may move as far as any one wall allows: that way stays
+    inside of that wall. So both numbers are the largest over the walls.
+    """
     deformation = scene.deformation[frames]
-    return lambda points, rays: scene.wall.gap(points, deformation[rays])
+
+    def gap(points: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
+        stage = deformation[rays]
+        value, free = scene.walls[0].gap(points, stage)
+        for wall in scene.walls[1:]:
+            other, other_free = wall.gap(points, stage)
+            value, free = torch.maximum(value, other), torch.maximum(free, other_free)
+        return value, free
+
+    return gap
+
+
+def carrier(
+    scene: Scene, points: Float[Tensor, "3 rays"], frames: Int[Tensor, " rays"]
+) -> Int[Tensor, " rays"]:
+    """Index of the wall on which each point of the surface lies."""
+    deformation = scene.deformation[frames]
+    return torch.stack([wall.gap(points, deformation)[0] for wall in scene.walls]).argmax(dim=0)
 
 
 def cone_gap(cone: RoundCone, frames: Int[Tensor, " rays"]) -> Gap:

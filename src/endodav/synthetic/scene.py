@@ -1,10 +1,10 @@
-"""What can be rendered: one wall, tabulated over a chart of space, and solids in front of it.
+"""What can be rendered: walls, tabulated over charts of space, and solids in front of them.
 
-A chart gives every point of space three numbers (u, v, height). The wall is the graph `height =
+A chart gives every point of space three numbers (u, v, height). A wall is the graph `height =
 table(u, v)`: around a centre line that is a tube, over a plane it is a landscape. Looking a table
 up while marching along a ray costs the same whatever shaped it, so scene families are free to be as
-rich as they like. A new family is a function that fills a table; a new chart is a class with two
-methods.
+rich as they like. Space is free where it is inside of any wall, so tubes fork where they overlap.
+A new family is a function that fills tables; a new chart is a class with three methods.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+
+from endodav.geometry.camera import transform_points
 
 ENVELOPE_REDUCTION = 4  # the envelope is computed on a table that much smaller
 
@@ -32,6 +34,10 @@ class Chart(Protocol):
 
     def to_world(self, coordinates: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """World points of positions given in mm (see each chart); the inverse of `to_chart`."""
+        ...
+
+    def outward(self, points: Float[Tensor, "3 rays"]) -> Float[Tensor, "3 rays"]:
+        """Unit vectors along which the height grows while (u, v) stay."""
         ...
 
 
@@ -87,6 +93,15 @@ class TubeChart:
         forward = torch.sin(angle) * (1 / self.curvature - x)
         return torch.stack([x * torch.cos(angle) + bend, y, forward], dim=-1).float()
 
+    def outward(self, points: Float[Tensor, "3 rays"]) -> Float[Tensor, "3 rays"]:
+        """Away from the centre line, within the cross-section."""
+        u, v, _ = self.to_chart(points)
+        around, along = torch.pi * u, self.curvature * self.half_length * v
+        across = torch.cos(around)
+        return torch.stack(
+            [across * torch.cos(along), torch.sin(around), -across * torch.sin(along)]
+        )
+
     def _centre(self, arc: Tensor) -> tuple[Tensor, Tensor]:
         x, y = torch.zeros_like(arc), torch.zeros_like(arc)
         for wave_x, wave_y in self.waves:
@@ -112,6 +127,39 @@ class PlaneChart:
     def to_world(self, coordinates: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """World points of (x, y, z) in mm: the identity."""
         return coordinates
+
+    def outward(self, points: Float[Tensor, "3 rays"]) -> Float[Tensor, "3 rays"]:
+        """Into the plane."""
+        return points.new_tensor([0.0, 0.0, 1.0])[:, None].expand_as(points)
+
+
+@dataclass(frozen=True)
+class PlacedChart:
+    """A chart moved and turned as a whole: the branch of a forking tube.
+
+    Attributes:
+        chart: the coordinates.
+        T_world_from_chart: where its own world lies.
+    """
+
+    chart: Chart
+    T_world_from_chart: Float[Tensor, "4 4"]
+
+    def to_chart(self, points: Float[Tensor, "3 rays"]) -> tuple[Tensor, Tensor, Tensor]:
+        """As the chart's own."""
+        return self.chart.to_chart(self._to_own(points))
+
+    def to_world(self, coordinates: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """As the chart's own."""
+        return transform_points(self.T_world_from_chart, self.chart.to_world(coordinates))
+
+    def outward(self, points: Float[Tensor, "3 rays"]) -> Float[Tensor, "3 rays"]:
+        """As the chart's own."""
+        return self.T_world_from_chart[:3, :3] @ self.chart.outward(self._to_own(points))
+
+    def _to_own(self, points: Tensor) -> Tensor:
+        T = self.T_world_from_chart
+        return T[:3, :3].T @ (points - T[:3, 3:])
 
 
 @dataclass(frozen=True)
@@ -140,25 +188,26 @@ class Wall:
 
     Attributes:
         chart: the coordinates.
-        layers: three tables over (v, u) in mm: the height, its change at full deformation, and a
-            lower envelope of the height with slope at most 1 (see `wall_layers`), whatever the
+        layers: four tables over (v, u) in mm: the height, its two changes at full deformation, and
+            a lower envelope of the height with slope at most 1 (see `wall_layers`), whatever the
             deformation.
         spacing: size in mm of a table cell.
         material: its look, over the same (v, u).
     """
 
     chart: Chart
-    layers: Float[Tensor, "3 rows cols"]
+    layers: Float[Tensor, "4 rows cols"]
     spacing: float
     material: Material
 
     def gap(
-        self, points: Float[Tensor, "3 rays"], deformation: Float[Tensor, " rays"]
+        self, points: Float[Tensor, "3 rays"], deformation: Float[Tensor, "rays 2"]
     ) -> tuple[Float[Tensor, " rays"], Float[Tensor, " rays"]]:
         """How far the wall lies above the points: exactly (zero on it), and a safe lower bound."""
         u, v, height = self.chart.to_chart(points)
-        surface, change, envelope = sample_table(self.layers, u, v)
-        return surface + deformation * change - height, envelope - height
+        surface, first, second, envelope = sample_table(self.layers, u, v)
+        surface = surface + deformation[:, 0] * first + deformation[:, 1] * second
+        return surface - height, envelope - height
 
 
 @dataclass(frozen=True)
@@ -183,23 +232,24 @@ class Scene:
     """Everything that is there, for every frame of a clip.
 
     Attributes:
-        wall: the wall.
-        solids: what lies in front of it.
-        deformation: of the wall in each frame, in [-1, 1].
+        walls: what is inside of any of them is free space.
+        solids: what lies in it.
+        deformation: how much of the two changes of each wall there is in each frame, in [-1, 1]:
+            two, so that a wave can travel.
         T_world_from_camera: the trajectory of the camera.
     """
 
-    wall: Wall
+    walls: tuple[Wall, ...]
     solids: tuple[RoundCone, ...]
-    deformation: Float[Tensor, " time"]
+    deformation: Float[Tensor, "time 2"]
     T_world_from_camera: Float[Tensor, "time 4 4"]
 
 
 def wall_layers(
     height: Float[Tensor, "rows cols"],
-    change: Float[Tensor, "rows cols"],
+    changes: Float[Tensor, "2 rows cols"],
     spacing: tuple[float, float],
-) -> Float[Tensor, "3 rows cols"]:
+) -> Float[Tensor, "4 rows cols"]:
     """Stack a wall's height and deformation with the envelope that makes large steps safe.
 
     A fold hides from a point that only knows the height at its own (u, v). The envelope
@@ -210,10 +260,10 @@ def wall_layers(
     Args:
         height: of the wall in mm; rows and columns are one more than a multiple of the reduction,
             and the last column repeats the first (`close_seam`).
-        change: what is added to it at full deformation.
+        changes: what is added to it at full deformation of each kind.
         spacing: of the table in mm, along rows and columns.
     """
-    lowest = height - change.abs()
+    lowest = height - changes.abs().sum(0)
     k = ENVELOPE_REDUCTION
     coarse = -F.max_pool2d(-lowest[None, None], 2 * k + 1, stride=k, padding=k)[..., :-1]
     rows, cols = spacing[0] * k, spacing[1] * k
@@ -230,7 +280,7 @@ def wall_layers(
         coarse = relaxed
     coarse = torch.cat([coarse, coarse[..., :1]], dim=-1)
     envelope = F.interpolate(coarse, height.shape, mode="bilinear", align_corners=True)[0, 0]
-    return torch.stack([height, change, torch.minimum(envelope, lowest)])
+    return torch.stack([height, *changes, torch.minimum(envelope, lowest)])
 
 
 def sample_table(

@@ -24,18 +24,37 @@ def wander(rng: np.random.Generator, frames: int, channels: int) -> Float[Tensor
 
 
 def drift(
-    rng: np.random.Generator, frames: int, speed: float, sway: float
+    rng: np.random.Generator, frames: int, speed: float, sway: float, reach: float
 ) -> Float[Tensor, " time"]:
-    """A steady motion of `speed` a frame through 0 at mid-clip, with a random sway on top."""
+    """A motion of `speed` a frame through 0 at mid-clip, with a random sway on top.
+
+    It turns round before it is `reach` away, so that clips may be of any length.
+    """
     time = torch.arange(frames, dtype=torch.float32) - (frames - 1) / 2
-    return speed * time + sway * wander(rng, frames, 1)[:, 0]
+    return reach * torch.sin(speed / reach * time) + sway * wander(rng, frames, 1)[:, 0]
 
 
-def breathing(rng: np.random.Generator, frames: int) -> Float[Tensor, " time"]:
-    """A slow oscillation in [-1, 1]."""
-    period = rng.uniform(25, 90)  # frames
-    time = torch.arange(frames, dtype=torch.float32)
-    return torch.sin(2 * torch.pi * (time / period + rng.uniform()))
+def breathing(rng: np.random.Generator, frames: int) -> Float[Tensor, "time 2"]:
+    """The first deformation, slowly to and fro."""
+    return F.pad(_cycle(rng, frames, 25, 90).sin()[:, None], (0, 1))
+
+
+def peristalsis(rng: np.random.Generator, frames: int) -> Float[Tensor, "time 2"]:
+    """Both deformations, a quarter of a period apart: a wave that travels."""
+    phase = _cycle(rng, frames, 40, 150)
+    return torch.stack([phase.cos(), phase.sin()], dim=1)
+
+
+def pulling(rng: np.random.Generator, frames: int) -> Float[Tensor, "time 2"]:
+    """Breathing, and the second deformation now and then between none and all of it."""
+    pull = wander(rng, frames, 1).add(0.5).clamp(0, 1)
+    return torch.cat([breathing(rng, frames)[:, :1], pull * pull * (3 - 2 * pull)], dim=1)
+
+
+def _cycle(rng: np.random.Generator, frames: int, shortest: float, longest: float) -> Tensor:
+    """A phase that turns once in so many frames."""
+    turns = torch.arange(frames, dtype=torch.float32) / rng.uniform(shortest, longest)
+    return 2 * torch.pi * (turns + rng.uniform())
 
 
 @dataclass(frozen=True)

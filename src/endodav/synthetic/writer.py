@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 
 import av
@@ -24,8 +25,8 @@ def write_clip(clip: RenderedClip, out_dir: Path, fps: float = 25.0) -> None:
 
     The folder holds `video.mp4` (H.264), `images/00000.png` ..., `depth/00000.png` ... (16 bits,
     steps of 0.01 mm, 0 where unknown), `poses.txt` (camera to world, a row-major 4x4 matrix a line,
-    mm), `K.txt` (3x3, pixels) and `meta.json`, which says all this. It is written under a temporary
-    name and renamed when complete.
+    mm), `K.txt` (3x3, pixels), `flow.npz` if the clip has flow, and `meta.json`, which says all
+    this. It is written under a temporary name and renamed when complete.
 
     Args:
         clip: what to write.
@@ -36,7 +37,7 @@ def write_clip(clip: RenderedClip, out_dir: Path, fps: float = 25.0) -> None:
         OutputError: if the folder exists or cannot be written.
     """
     check_is_new(out_dir)
-    partial = out_dir.with_name(out_dir.name + ".partial")
+    partial = partial_name(out_dir)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         _write_files(clip, partial, fps)
@@ -48,6 +49,11 @@ def write_clip(clip: RenderedClip, out_dir: Path, fps: float = 25.0) -> None:
         ) from error
     finally:  # nothing is left under that name once it has been renamed
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def partial_name(path: Path) -> Path:
+    """Where something is written before it gets its final name."""
+    return path.with_name(path.name + ".partial")
 
 
 def check_is_new(folder: Path) -> None:
@@ -69,14 +75,18 @@ def _write_files(clip: RenderedClip, folder: Path, fps: float) -> None:
         Image.fromarray(depth).save(folder / "depth" / f"{index:05d}.png")
     np.savetxt(folder / "poses.txt", clip.T_world_from_camera.reshape(-1, 16), fmt="%.9g")
     np.savetxt(folder / "K.txt", clip.intrinsics, fmt="%.9g")
+    if clip.flow is not None:
+        np.savez_compressed(folder / "flow.npz", flow=clip.flow)
     (folder / "meta.json").write_text(json.dumps(_describe(clip, fps), indent=2) + "\n")
     write_video(clip.images, folder / "video.mp4", fps)
 
 
 def _describe(clip: RenderedClip, fps: float) -> dict[str, object]:
     frames, height, width = clip.depth.shape
-    return {
+    description: dict[str, object] = {
         "family": clip.family,
+        "seed": clip.seed,
+        "endodav_version": version("endodav"),
         "frames": frames,
         "height": height,
         "width": width,
@@ -88,6 +98,12 @@ def _describe(clip: RenderedClip, fps: float) -> dict[str, object]:
         "distortion": clip.distortion,
         "distortion_model": "(x, y, 1) = K^-1 (u, v, 1) sees (x s, y s, 1), s = 1 + k (x^2 + y^2)",
     }
+    if clip.flow is not None:
+        description["flow"] = (
+            "flow.npz, flow[t, row, column] = (x, y) in pixels to where the point seen in frame t "
+            "is in frame t + 1, hidden there or not; 0 where the depth is unknown"
+        )
+    return description
 
 
 def write_video(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from endodav.training import data, trainer
+from endodav.training import clips, run, start
 from endodav.training.recipe import TrainRecipe
 
 
@@ -30,7 +30,15 @@ class Conv(nn.Module):
         return self.predict_clip(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
 
 
-def render(seed: int, frames: int, height: int, width: int) -> SimpleNamespace:
+def render(
+    seed: int,
+    frames: int,
+    height: int,
+    width: int,
+    family: str | None = None,
+    device: str = "cpu",
+    flow: bool = False,
+) -> SimpleNamespace:
     """A plane that tilts and comes closer; the brighter the nearer."""
     rng = np.random.default_rng(seed)
     slope, start = rng.uniform(-20, 20), rng.uniform(40, 60)
@@ -40,14 +48,17 @@ def render(seed: int, frames: int, height: int, width: int) -> SimpleNamespace:
     valid = np.ones(depth.shape, bool)
     valid[:, :2] = False
     images = np.repeat(brightness[..., None], 3, axis=3)
-    return SimpleNamespace(images=images, depth=(depth * valid).astype(np.float32), valid=valid)
+    still = np.zeros((frames - 1, height, width, 2), np.float32) if flow else None
+    depth = (depth * valid).astype(np.float32)
+    return SimpleNamespace(images=images, depth=depth, valid=valid, flow=still)
 
 
 @pytest.fixture
 def small_world(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clips of `render`, learned by `Conv`."""
-    monkeypatch.setattr(data, "render_clip", render)
-    monkeypatch.setattr(trainer, "build", lambda _: Conv())
+    monkeypatch.setattr(clips, "render_clip", render)
+    for module in (run, start):
+        monkeypatch.setattr(module, "build", lambda _: Conv())
     torch.set_num_threads(1)
 
 
@@ -65,6 +76,7 @@ def recipe() -> TrainRecipe:
                 "height": 20,
                 "width": 24,
                 "workers": 0,
+                "renderers": 0,
             },
             "batch": {"sizes": [[14, 14], [14, 28]], "clip_frames": 6, "lengths": [3], "images": 2},
             "optimiser": {"learning_rate": 0.01, "warmup_steps": 2},

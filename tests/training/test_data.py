@@ -11,20 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import default_convert
 
-from endodav.training import data
+from endodav.training import clips, data
 from endodav.training.augmentation import CHANGES, change_photometry
+from endodav.training.clips import HELD_OUT_SEED, Clip, ClipStore, pool
 from endodav.training.data import (
-    HELD_OUT_SEED,
     MAX_STRIDE,
-    Clip,
-    ClipStore,
-    RenderedBatches,
+    Batches,
     augment,
     batches,
     draw_crop,
     draw_times,
+    forget_old_clips,
     held_out_clips,
-    pool_size,
 )
 from endodav.training.recipe import ClipsRecipe, TrainRecipe
 
@@ -33,13 +31,13 @@ pytestmark = pytest.mark.usefixtures("small_world")
 
 def flat(batch: object) -> list[torch.Tensor]:
     clips, images = default_convert(batch)
-    return [*clips, *images]
+    return [tensor for tensor in (*clips, *images) if tensor is not None]
 
 
 def test_a_batch_is_what_the_recipe_says(recipe: TrainRecipe, tmp_path: Path) -> None:
     masked = False
     for step in range(8):
-        clips, images = RenderedBatches(recipe, tmp_path)[step]
+        clips, images = Batches(recipe, tmp_path)[step]
         assert images is not None
         size = tuple(clips.images.shape[-2:])
         assert size in recipe.batch.sizes
@@ -53,7 +51,7 @@ def test_a_batch_is_what_the_recipe_says(recipe: TrainRecipe, tmp_path: Path) ->
 
 def test_no_images_where_none_are_wanted(recipe: TrainRecipe, tmp_path: Path) -> None:
     batch = recipe.batch.model_copy(update={"images": 0})
-    assert RenderedBatches(recipe.model_copy(update={"batch": batch}), tmp_path)[0].images is None
+    assert Batches(recipe.model_copy(update={"batch": batch}), tmp_path)[0].images is None
 
 
 def test_batches_depend_on_step_and_seed_alone(recipe: TrainRecipe, tmp_path: Path) -> None:
@@ -62,17 +60,17 @@ def test_batches_depend_on_step_and_seed_alone(recipe: TrainRecipe, tmp_path: Pa
     assert (len(whole), len(tail)) == (12, 3)
     for one, other in zip(whole[9:], tail, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(one, other, strict=True))
-    other_seed = flat(RenderedBatches(recipe.model_copy(update={"seed": 1}), tmp_path / "a")[9])
+    other_seed = flat(Batches(recipe.model_copy(update={"seed": 1}), tmp_path / "a")[9])
     assert not torch.equal(whole[9][0], other_seed[0])
 
 
 def test_clips_are_rendered_once(
     recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = ClipStore(tmp_path, recipe.clips)[3]
-    monkeypatch.delattr(data, "render_clip")
-    again = ClipStore(tmp_path, recipe.clips)[3]
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    first = ClipStore(tmp_path, recipe.clips).get(3)
+    monkeypatch.delattr(clips, "render_clip")
+    again = ClipStore(tmp_path, recipe.clips).get(3)
+    assert all(np.array_equal(a, b) for a, b in zip(first[:3], again[:3], strict=True))
     assert not list(tmp_path.rglob("*partial*"))
 
 
@@ -84,9 +82,57 @@ def test_held_out_clips_are_not_trained_on(recipe: TrainRecipe, tmp_path: Path) 
     assert {seed for seed in seeds if seed < HELD_OUT_SEED} <= set(range(recipe.clips.total))
 
 
-def test_the_pool_grows_to_its_total() -> None:
-    recipe = ClipsRecipe(total=10, at_start=4, per_step=0.5)
-    assert [pool_size(recipe, step) for step in (0, 1, 2, 12, 13, 99)] == [4, 4, 5, 10, 10, 10]
+def test_the_pool_grows_and_then_slides() -> None:
+    recipe = ClipsRecipe(total=10, at_start=4, per_step=0.5, keep=5)
+    pools = [pool(recipe, step) for step in (0, 1, 2, 6, 12, 99)]
+    assert pools == [range(4), range(4), range(5), range(2, 7), range(5, 10), range(5, 10)]
+
+
+def test_old_clips_are_deleted_and_made_again(recipe: TrainRecipe, tmp_path: Path) -> None:
+    sliding = recipe.clips.model_copy(update={"keep": 2, "total": 50, "per_step": 1.0})
+    recipe = recipe.model_copy(update={"clips": sliding})
+    held_out_clips(recipe, tmp_path)
+    before = flat(Batches(recipe, tmp_path)[0])
+    forget_old_clips(recipe, tmp_path, 5)
+    assert {int(path.stem) for path in tmp_path.rglob("*.npz")} == {HELD_OUT_SEED}
+    again = flat(Batches(recipe, tmp_path)[0])
+    assert all(torch.equal(x, y) for x, y in zip(before, again, strict=True))
+
+
+def test_what_a_killed_process_left_is_no_clip(recipe: TrainRecipe, tmp_path: Path) -> None:
+    store = ClipStore(tmp_path, recipe.clips)
+    store.ensure(0)
+    (whole,) = tmp_path.rglob("*.npz")
+    whole.with_suffix(".claim").touch()
+    whole.with_name("0000000001.77.partial.npz").touch()
+    store.forget(range(5))
+    store.tidy()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def claimed(recipe: TrainRecipe, tmp_path: Path) -> Path:
+    """Where clip 0 will lie, which another process has begun to render."""
+    path = tmp_path / "4x20x24" / "0000000000.npz"
+    ClipStore(tmp_path, recipe.clips).ensure(0)
+    path.rename(tmp_path / "rendered")
+    path.with_suffix(".claim").touch()
+    return path
+
+
+def test_a_clip_that_another_process_renders_is_awaited(
+    recipe: TrainRecipe, tmp_path: Path, claimed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(clips, "render_clip")
+    monkeypatch.setattr(clips.time, "sleep", lambda _: (tmp_path / "rendered").rename(claimed))
+    assert len(ClipStore(tmp_path, recipe.clips).get(0).images) == recipe.clips.frames
+
+
+def test_a_clip_that_another_process_gave_up_is_rendered(
+    recipe: TrainRecipe, tmp_path: Path, claimed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clips.time, "sleep", lambda _: claimed.with_suffix(".claim").unlink())
+    assert len(ClipStore(tmp_path, recipe.clips).get(0).images) == recipe.clips.frames
 
 
 @settings(max_examples=50, deadline=None)

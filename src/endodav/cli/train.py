@@ -21,6 +21,7 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Stop in good order after this much time.")
     ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
 ) -> None:
     """Train a model by a recipe; `endodav depth --model RUN` uses the result."""
@@ -30,6 +31,7 @@ def train(
             out,
             resume=resume,
             minutes=minutes,
+            device=device,
             progress=silent if quiet else _say,
         )
     if not quiet:

@@ -13,7 +13,9 @@ CPU_ALLOCATOR = "DefaultCPUAllocator"  # PyTorch has no exception class for the 
 
 
 @contextmanager
-def memory_explained(device: torch.device) -> Iterator[None]:
+def memory_explained(
+    device: torch.device, advice: str = "choose a smaller input size, output size or window"
+) -> Iterator[None]:
     """Turn running out of memory into advice.
 
     Raises:
@@ -26,7 +28,4 @@ def memory_explained(device: torch.device) -> Iterator[None]:
             isinstance(error, MemoryError | torch.OutOfMemoryError) or CPU_ALLOCATOR in str(error)
         ):
             raise
-        raise RecipeError(
-            f"This does not fit into the memory of {device}; "
-            "choose a smaller input size, output size or window."
-        ) from error
+        raise RecipeError(f"This does not fit into the memory of {device}; {advice}.") from error

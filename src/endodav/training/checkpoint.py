@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from endodav.errors import RecipeError
+from endodav.errors import PartialInputWarning, RecipeError, WeightsError
 from endodav.training.schedule import AveragedWeights
 
 KEEP = 2  # newest checkpoints that stay on disk
@@ -27,10 +29,12 @@ class Progress:
     Attributes:
         step: optimiser steps done.
         seconds: time spent training, over all resumptions.
+        skipped: steps whose gradient was not finite, so that nothing was learnt.
     """
 
     step: int = 0
     seconds: float = 0.0
+    skipped: int = 0
 
 
 def save(
@@ -59,24 +63,57 @@ def save(
 def restore(
     folder: Path, model: nn.Module, average: AveragedWeights, optimiser: torch.optim.Optimizer
 ) -> Progress:
-    """Load the newest checkpoint under `folder` into the three, and say how far it had come.
+    """Load the newest whole checkpoint under `folder` into the three, and say how far it had come.
+
+    A damaged one is left out with a `PartialInputWarning`. Where there is none yet, because the run
+    was killed before its first, nothing is loaded and the run begins again.
 
     Raises:
-        RecipeError: there is none, or it is of another architecture.
+        RecipeError: it is of another architecture.
+        WeightsError: all are damaged.
     """
     checkpoints = _checkpoints(folder)
-    if not checkpoints:
-        raise RecipeError(f"There is no checkpoint in '{folder}' to resume from: train without it.")
-    newest = checkpoints[-1]
+    for path in reversed(checkpoints):
+        state = _read(path)
+        if state is None:
+            warnings.warn(
+                f"The checkpoint '{path}' is damaged; it is left out.",
+                PartialInputWarning,
+                stacklevel=2,
+            )
+            continue
+        try:
+            model.load_state_dict(state.model)
+        except RuntimeError as error:
+            raise RecipeError(
+                f"The checkpoint '{path}' does not fit the recipe's preset: train in a new folder."
+            ) from error
+        average.load(state.average)
+        optimiser.load_state_dict(state.optimiser)
+        return state.progress
+    if checkpoints:
+        raise WeightsError(f"All checkpoints in '{folder}' are damaged: train in a new folder.")
+    return Progress()
+
+
+class _State(NamedTuple):
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    progress: Progress
+
+
+def _read(path: Path) -> _State | None:
+    """All of a checkpoint, or None where any of it cannot be read."""
     try:
-        model.load_state_dict(load_file(newest / "model.safetensors"))
-    except RuntimeError as error:
-        raise RecipeError(
-            f"The checkpoint '{newest}' does not fit the recipe's preset: train in a new folder."
-        ) from error
-    average.state = load_file(newest / "average.safetensors")
-    optimiser.load_state_dict(torch.load(newest / "optimiser.pt", weights_only=True))
-    return Progress(**json.loads((newest / "progress.json").read_text()))
+        return _State(
+            load_file(path / "model.safetensors"),
+            load_file(path / "average.safetensors"),
+            torch.load(path / "optimiser.pt", weights_only=True, map_location="cpu"),
+            Progress(**json.loads((path / "progress.json").read_text())),
+        )
+    except Exception:  # whatever a parser finds, it is not what `save` wrote
+        return None
 
 
 def half_precision(state: dict[str, Tensor]) -> dict[str, Tensor]:

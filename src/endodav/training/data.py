@@ -1,14 +1,13 @@
-"""Batches of rendered clips, each a function of the recipe and the step alone.
+"""Batches, each a function of the recipe and the step alone.
 
-Rendering is slow and deterministic, so every clip is rendered once, when a step first draws it, and
-kept on disk. Because nothing here depends on time or on the state of the run, a resumed run sees
-exactly what an uninterrupted one would have seen.
+Because nothing here depends on time or on the state of the run, a resumed run sees exactly what an
+uninterrupted one would have seen.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,38 +15,40 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from endodav.synthetic import render_clip
 from endodav.training.augmentation import change_photometry
-from endodav.training.recipe import ClipsRecipe, TrainRecipe
+from endodav.training.clips import HELD_OUT_SEED, SEEDS_PER_RUN, Clip, ClipStore, pool
+from endodav.training.recipe import TrainRecipe
+from endodav.training.sources import open_sources
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, as all DINOv2 encoders expect
 IMAGE_STD = (0.229, 0.224, 0.225)
-SEEDS_PER_RUN = 1_000_000  # clips of different runs differ
-HELD_OUT_SEED = 1000 * SEEDS_PER_RUN  # seeds from here on belong to evaluation
 SMALLEST_CROP = 0.6  # of the largest crop that fits, in each direction
 MAX_STRETCH = 1.15  # a crop's aspect ratio against that of the network's input
 MAX_STRIDE = 2  # frames from one to the next
 
 
-class Clip(NamedTuple):
-    """A rendered clip as it lies on disk; depth in millimetres along the optical axis."""
-
-    images: UInt8[np.ndarray, "time height width 3"]
-    depth: Float[np.ndarray, "time height width"]
-    valid: Bool[np.ndarray, "time height width"]
-
-
 class Samples(NamedTuple):
-    """Clips ready for the network: normalised images, inverse depth in 1/mm, where it is valid."""
+    """Clips ready for the network: normalised images, inverse depth in 1/mm, where it is valid.
+
+    `flow` is from each frame to the next in pixels, None where it is not known.
+    """
 
     images: Float[Tensor, "batch time 3 height width"]
     inverse_depth: Float[Tensor, "batch time height width"]
     valid: Bool[Tensor, "batch time height width"]
+    flow: Float[Tensor, "batch pairs 2 height width"] | None = None
+
+    def to(self, device: torch.device) -> Samples:
+        """The same on a device."""
+        flow = None if self.flow is None else self.flow.to(device)
+        return Samples(
+            self.images.to(device), self.inverse_depth.to(device), self.valid.to(device), flow
+        )
 
 
 class Batch(NamedTuple):
@@ -56,41 +57,19 @@ class Batch(NamedTuple):
     clips: Samples
     images: Samples | None
 
-
-class ClipStore:
-    """Rendered clips by seed, made when first asked for and kept in `folder`."""
-
-    def __init__(self, folder: Path, recipe: ClipsRecipe) -> None:
-        self._shape = (recipe.frames, recipe.height, recipe.width)
-        self._folder = folder / "x".join(map(str, self._shape))
-        self._folder.mkdir(parents=True, exist_ok=True)
-
-    def __getitem__(self, seed: int) -> Clip:
-        path = self._folder / f"{seed:010d}.npz"
-        if not path.exists():
-            self._render(seed, path)
-        with np.load(path) as stored:
-            return Clip(stored["images"], stored["depth"].astype(np.float32), stored["valid"])
-
-    def _render(self, seed: int, path: Path) -> None:
-        clip = render_clip(seed, *self._shape)
-        partial_path = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
-        # float16 keeps three digits of a depth in millimetres, a tenth of what the loss resolves.
-        np.savez(
-            partial_path,
-            images=clip.images,
-            depth=clip.depth.astype(np.float16),
-            valid=clip.valid,
-        )
-        partial_path.replace(path)
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(self.clips.to(device), None if self.images is None else self.images.to(device))
 
 
-class RenderedBatches(Dataset[Batch]):
+class Batches(Dataset[Batch]):
     """Item k is the batch of step k."""
 
     def __init__(self, recipe: TrainRecipe, folder: Path) -> None:
         self._recipe = recipe
-        self._store = ClipStore(folder, recipe.clips)
+        self._choices = open_sources(recipe, folder)
+        weights = np.array([choice.weight for choice in self._choices])
+        self._shares = weights / weights.sum()
 
     def __len__(self) -> int:
         return self._recipe.steps
@@ -107,25 +86,22 @@ class RenderedBatches(Dataset[Batch]):
     def _samples(
         self, count: int, frames: int, *, step: int, size: tuple[int, int], rng: np.random.Generator
     ) -> Samples:
-        pool = pool_size(self._recipe.clips, step)
-        first = self._recipe.seed * SEEDS_PER_RUN
-        made = [
-            augment(self._store[first + int(rng.integers(pool))], frames, size, rng)
-            for _ in range(count)
-        ]
-        return Samples(*(torch.stack(parts) for parts in zip(*made, strict=True)))
+        made = [augment(self._draw(step, rng), frames, size, rng) for _ in range(count)]
+        images, inverse_depth, valid, flows = zip(*made, strict=True)
+        flow = None if flows[0] is None else torch.stack(flows)
+        return Samples(torch.stack(images), torch.stack(inverse_depth), torch.stack(valid), flow)
 
-
-def pool_size(recipe: ClipsRecipe, step: int) -> int:
-    """How many different clips step `step` chooses from."""
-    return min(recipe.total, recipe.at_start + int(step * recipe.per_step))
+    def _draw(self, step: int, rng: np.random.Generator) -> Clip:
+        source, _, window = self._choices[int(rng.choice(len(self._shares), p=self._shares))]
+        clips = window(step)
+        return source[clips[int(rng.integers(len(clips)))]]
 
 
 def batches(recipe: TrainRecipe, folder: Path, first_step: int) -> Iterator[Batch]:
     """The batches of steps `first_step` and later, made ahead of time by worker processes."""
     workers = recipe.clips.workers
     loader: DataLoader[Batch] = DataLoader(
-        RenderedBatches(recipe, folder),
+        Batches(recipe, folder),
         batch_size=None,
         sampler=range(first_step, recipe.steps),
         num_workers=workers,
@@ -138,12 +114,20 @@ def batches(recipe: TrainRecipe, folder: Path, first_step: int) -> Iterator[Batc
 
 def _be_one_thread(worker: int) -> None:  # noqa: ARG001
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training, which ends workers
+
+
+def forget_old_clips(recipe: TrainRecipe, folder: Path, step: int) -> None:
+    """Delete the rendered clips that no step from `step` on draws from."""
+    first = recipe.seed * SEEDS_PER_RUN
+    old = range(first, first + pool(recipe.clips, step).start)
+    ClipStore(folder, recipe.clips, recipe.wants_flow).forget(old)
 
 
 def held_out_clips(recipe: TrainRecipe, folder: Path) -> list[Clip]:
     """Clips that no run trains on, the same for every run of this size."""
     store = ClipStore(folder, recipe.clips)
-    return [store[HELD_OUT_SEED + k] for k in range(recipe.watch.clips)]
+    return [store.get(HELD_OUT_SEED + k) for k in range(recipe.watch.clips)]
 
 
 def normalise_images(
@@ -160,11 +144,13 @@ class Sample(NamedTuple):
     images: Float[Tensor, "time 3 height width"]
     inverse_depth: Float[Tensor, "time height width"]
     valid: Bool[Tensor, "time height width"]
+    flow: Float[Tensor, "pairs 2 height width"] | None
 
 
 def augment(clip: Clip, frames: int, size: tuple[int, int], rng: np.random.Generator) -> Sample:
     """Draw `frames` frames, a view of them and a look; the geometry of all frames stays one."""
-    times = draw_times(len(clip.images), frames, rng)
+    draw = draw_times if clip.flow is None else draw_run
+    times = draw(len(clip.images), frames, rng)
     view = draw_view(rng)
     images = torch.from_numpy(view(clip.images[times])).permute(0, 3, 1, 2).float() / 255
     depth = torch.from_numpy(view(clip.depth[times]))[:, None]
@@ -177,7 +163,14 @@ def augment(clip: Clip, frames: int, size: tuple[int, int], rng: np.random.Gener
     images = change_photometry(images, rng)
     usable = (valid > 0) & (depth > 0)
     inverse_depth = torch.where(usable, 1 / depth.clamp(min=1e-6), torch.zeros_like(depth))
-    return Sample(normalise_images(images), inverse_depth, usable)
+    flow = None
+    if clip.flow is not None:
+        turned = torch.from_numpy(view.flow(clip.flow[times[:-1]])).permute(0, 3, 1, 2)
+        enlarged = turned.new_tensor(
+            [size[1] / (columns.stop - columns.start), size[0] / (rows.stop - rows.start)]
+        )
+        flow = resize(turned, mode="nearest-exact") * enlarged[:, None, None]
+    return Sample(normalise_images(images), inverse_depth, usable, flow)
 
 
 def draw_times(available: int, frames: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -192,15 +185,34 @@ def draw_times(available: int, frames: int, rng: np.random.Generator) -> NDArray
     return np.asarray(np.minimum(phase, period - phase), np.intp)
 
 
-def draw_view(rng: np.random.Generator) -> Callable[[NDArray[np.generic]], NDArray[np.generic]]:
-    """One of the eight turns and mirrorings: an endoscope carries its light and knows no up."""
-    transpose, upside_down, mirror = rng.random(3) < 0.5
+def draw_run(available: int, frames: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Indices of `frames` frames one after the other, which flow needs."""
+    return np.asarray(rng.integers(available - frames + 1) + np.arange(frames), np.intp)
 
-    def view(frames: NDArray[np.generic]) -> NDArray[np.generic]:
-        turned = np.swapaxes(frames, 1, 2) if transpose else frames
-        return np.ascontiguousarray(turned[:, :: -1 if upside_down else 1, :: -1 if mirror else 1])
 
-    return view
+class View(NamedTuple):
+    """One of the eight turns and mirrorings: first transposed, then rows and columns reversed."""
+
+    transpose: bool
+    upside_down: bool
+    mirror: bool
+
+    def __call__(self, frames: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Frames [time, height, width, ...] in this view."""
+        turned = np.swapaxes(frames, 1, 2) if self.transpose else frames
+        rows, columns = (slice(None, None, -1 if back else 1) for back in self[1:])
+        return np.ascontiguousarray(turned[:, rows, columns])
+
+    def flow(self, flow: Float[np.ndarray, "pairs _ _ 2"]) -> Float[np.ndarray, "pairs _ _ 2"]:
+        """A flow in this view, where its directions are turned as well."""
+        turned = flow[..., ::-1] if self.transpose else flow
+        signs = np.array([-1 if self.mirror else 1, -1 if self.upside_down else 1], flow.dtype)
+        return np.asarray(self(turned * signs))
+
+
+def draw_view(rng: np.random.Generator) -> View:
+    """Any view is as likely: an endoscope carries its light and knows no up."""
+    return View(*(bool(chance) for chance in rng.random(3) < 0.5))
 
 
 def draw_crop(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,8 +20,11 @@ from pydantic import (
     model_validator,
 )
 
+from endodav.data.registry import DATASETS
 from endodav.errors import RecipeError
+from endodav.losses.video import FLOW_TERMS
 from endodav.models.presets import PRESETS
+from endodav.synthetic import FAMILIES
 
 PATCH_SIZE = 14
 
@@ -33,28 +37,37 @@ class _Section(BaseModel):
 
 
 class ClipsRecipe(_Section):
-    """The rendered clips of a run.
+    """The rendered clips of a run: a window that slides over an endless sequence of them.
 
-    The pool of clips grows with the steps, so that training starts at once and rendering goes on
-    beside it.
+    Step k draws from the newest `keep` of the first `at_start + k * per_step` clips. So training
+    starts at once, rendering goes on beside it, and the disk holds no more than `keep` clips.
 
     Attributes:
         total: how many different clips the run may see.
-        at_start: size of the pool at step 0.
-        per_step: clips that join the pool each step, until it holds `total`.
+        keep: clips that a step chooses from at most; older ones are deleted.
+        at_start: clips made by step 0.
+        per_step: clips made in each further step, until there are `total`.
+        ahead: clips that are rendered before their step has come.
         frames: frames of a rendered clip.
         height: rows rendered; crops of it become the network's input.
         width: columns rendered.
-        workers: processes that render and augment; 0 does it in the training process.
+        workers: processes that make batches, rendering what is missing; 0 makes them in the
+            training process.
+        renderers: processes that do nothing but render ahead.
+        device: where clips are rendered.
     """
 
-    total: Annotated[int, Field(gt=0, le=1_000_000)] = 1000
+    total: Annotated[int, Field(gt=0, le=1_000_000)] = 1_000_000
+    keep: PositiveInt = 1000
     at_start: PositiveInt = 40
     per_step: NonNegativeFloat = 0.5
+    ahead: NonNegativeInt = 32
     frames: PositiveInt = 12
     height: PositiveInt = 128
     width: PositiveInt = 160
     workers: NonNegativeInt = 1
+    renderers: NonNegativeInt = 1
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class BatchRecipe(_Section):
@@ -82,6 +95,7 @@ class OptimiserRecipe(_Section):
         warmup_steps: steps from zero to `learning_rate`.
         max_gradient_norm: gradients longer than this are scaled back to it.
         ema_decay: of the running average of the weights, which is what a run delivers.
+        max_skipped: steps in a row whose gradient is not finite, at which the run gives up.
     """
 
     learning_rate: PositiveFloat = 5e-4
@@ -89,24 +103,43 @@ class OptimiserRecipe(_Section):
     warmup_steps: NonNegativeInt = 100
     max_gradient_norm: PositiveFloat = 1.0
     ema_decay: Fraction = 0.999
+    max_skipped: PositiveInt = 10
 
 
 class LossRecipe(_Section):
     """Weights of the loss.
 
     Attributes:
-        gradient: spatial gradient matching, beside the scale-and-shift-invariant error of weight 1.
-        temporal: temporal gradient matching of the clips.
+        video: what keeps a clip together, as in Video Depth Anything's ablation: temporal gradient
+            matching, stable error along the flow, difference along the flow, one alignment for the
+            clip, or nothing.
+        spatial: scale-and-shift-invariant error of each frame of a clip.
+        gradient: spatial gradient matching, within the spatial error.
+        temporal: what `video` names.
         log: scale-invariant error of log inverse depth; pins the shift that the others leave free.
         images: everything that comes from single images.
         trim: share of the largest residuals to leave out.
     """
 
+    video: Literal["tgm", "se", "opw", "video-align", "ssi"] = "tgm"
+    spatial: NonNegativeFloat = 1.0
     gradient: NonNegativeFloat = 0.5
     temporal: NonNegativeFloat = 10.0
     log: NonNegativeFloat = 1.0
     images: NonNegativeFloat = 1.0
     trim: Fraction = 0.0
+
+
+class DistilRecipe(_Section):
+    """Distillation of an image model, on the single images of a batch.
+
+    Attributes:
+        teacher: a model by name or run folder.
+        weight: of the scale-and-shift-invariant distance from it.
+    """
+
+    teacher: str
+    weight: PositiveFloat = 0.5
 
 
 class WatchRecipe(_Section):
@@ -115,6 +148,7 @@ class WatchRecipe(_Section):
     Attributes:
         log_steps: steps between two lines of losses.
         evaluate_steps: steps between two evaluations of the averaged weights.
+        sample_evaluations: evaluations from one picture of image, prediction and truth to the next.
         clips: held-out rendered clips to evaluate on; their seeds never occur in training.
         simcol: a folder like SimCol3D's to watch besides. Only watched: nothing is chosen by it.
         checkpoint_minutes: time between two checkpoints.
@@ -122,9 +156,44 @@ class WatchRecipe(_Section):
 
     log_steps: PositiveInt = 20
     evaluate_steps: PositiveInt = 300
+    sample_evaluations: PositiveInt = 5
     clips: PositiveInt = 8
     simcol: Path | None = None
     checkpoint_minutes: PositiveFloat = 5.0
+
+
+class RenderedSource(_Section):
+    """Clips that are rendered while the run goes on, as `clips` says.
+
+    Attributes:
+        kind: "rendered".
+        weight: how often a clip comes from here, against the other sources.
+        families: how often a scene is of which family; the renderer's own weights if empty.
+    """
+
+    kind: Literal["rendered"] = "rendered"
+    weight: PositiveFloat = 1.0
+    families: dict[str, PositiveFloat] = {}
+
+
+class DatasetSource(_Section):
+    """Clips of a dataset on disk.
+
+    Attributes:
+        kind: "dataset".
+        weight: how often a clip comes from here, against the other sources.
+        name: of the dataset's layout, as in `endodav.data.registry.DATASETS`; what `endodav render`
+            writes is "rendered".
+        path: its folder.
+    """
+
+    kind: Literal["dataset"]
+    weight: PositiveFloat = 1.0
+    name: str = "rendered"
+    path: Path
+
+
+Source = Annotated[RenderedSource | DatasetSource, Field(discriminator="kind")]
 
 
 class TrainRecipe(_Section):
@@ -136,6 +205,11 @@ class TrainRecipe(_Section):
         seed: of the initial weights, the clips and their augmentation; below 1000.
         steps: optimiser steps.
         precision: of the network's forward pass; weights, losses and the optimiser stay float32.
+        init: "random", or a model by name or run folder whose weights the run begins with; an image
+            model may begin a video model.
+        freeze: part of the network that keeps its first weights.
+        distil: what single images are distilled from, if anything.
+        sources: where clips come from.
     """
 
     name: str
@@ -143,6 +217,10 @@ class TrainRecipe(_Section):
     seed: Annotated[int, Field(ge=0, lt=1000)] = 0
     steps: PositiveInt = 5000
     precision: Literal["float32", "bfloat16"] = "float32"
+    init: str = "random"
+    freeze: Literal["nothing", "encoder"] = "nothing"
+    distil: DistilRecipe | None = None
+    sources: tuple[Source, ...] = Field(default=(RenderedSource(),), min_length=1)
     clips: ClipsRecipe = ClipsRecipe()
     batch: BatchRecipe = BatchRecipe()
     optimiser: OptimiserRecipe = OptimiserRecipe()
@@ -164,7 +242,39 @@ class TrainRecipe(_Section):
                 f"'optimiser.warmup_steps' is {self.optimiser.warmup_steps}; allowed: less than"
                 f" {self.steps}, the steps of the run ('steps')"
             )
+        self._sources_are_possible()
         return self
+
+    def _sources_are_possible(self) -> None:
+        for number, source in enumerate(self.sources):
+            where = f"'sources.{number}"
+            if isinstance(source, RenderedSource):
+                _check(f"{where}.families'", source.families, FAMILIES)
+                continue
+            _check(f"{where}.name'", [source.name], DATASETS)
+            if self.wants_flow:
+                raise ValueError(
+                    f"{where}.kind' is 'dataset', which has no flow; allowed: 'rendered' with"
+                    f" 'loss.video' '{self.loss.video}'"
+                )
+        if self.wants_flow and max(self.batch.lengths) > self.clips.frames:
+            raise ValueError(
+                f"'batch.lengths' has {max(self.batch.lengths)}; allowed: 1 to {self.clips.frames}"
+                f" ('clips.frames') with 'loss.video' '{self.loss.video}', as flow runs one way"
+            )
+        if self.distil is not None and not self.batch.images:
+            raise ValueError("'batch.images' is 0; allowed: 1 or more with 'distil'")
+
+    @property
+    def wants_flow(self) -> bool:
+        """Whether the loss needs the flow of the clips."""
+        return self.loss.video in FLOW_TERMS
+
+
+def _check(field: str, values: Iterable[str], allowed: Collection[str]) -> None:
+    for value in values:
+        if value not in allowed:
+            raise ValueError(f"{field} has '{value}'; allowed: {', '.join(allowed)}")
 
 
 def bundled_recipes() -> tuple[str, ...]:
@@ -205,13 +315,15 @@ def read_recipe(name_or_path: str | Path) -> TrainRecipe:
 
 def write_recipe(recipe: TrainRecipe, path: Path) -> None:
     """Write every field of `recipe`, defaults too, as YAML that `read_recipe` reads back."""
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    partial.replace(path)
 
 
 def _explain(error: ValidationError) -> str:
     """The first thing wrong, as 'field' and what it may be."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
+    field = ".".join(str(part) for part in first["loc"] if part not in SOURCES)
     if first["type"] == "extra_forbidden":
         allowed = ", ".join(_section(first["loc"][:-1]).model_fields)
         return f"there is no field '{field}'; allowed: {allowed}"
@@ -224,8 +336,13 @@ def _section(location: tuple[int | str, ...]) -> type[BaseModel]:
     """The part of the recipe that a field's location leads to."""
     section: type[BaseModel] = TrainRecipe
     for part in location:
-        annotation = section.model_fields[str(part)].annotation
-        assert isinstance(annotation, type)
-        assert issubclass(annotation, BaseModel)
-        section = annotation
+        if part in SOURCES:  # the location names the kind of a source
+            section = SOURCES[str(part)]
+        elif (field := section.model_fields.get(str(part))) is not None:
+            annotation = field.annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                section = annotation
     return section
+
+
+SOURCES: dict[str, type[_Section]] = {"rendered": RenderedSource, "dataset": DatasetSource}

@@ -64,6 +64,11 @@ class AveragedWeights:
             else:
                 average.copy_(value)
 
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take over the averages of a checkpoint."""
+        for name, value in state.items():
+            self.state[name].copy_(value)
+
     def _pairs(self, model: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
         for name, value in model.state_dict().items():
             yield self.state[name], value

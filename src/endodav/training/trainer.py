@@ -3,104 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from endodav.errors import OutputError, RecipeError
-from endodav.models.depth import build
-from endodav.models.presets import PRESETS
-from endodav.training import checkpoint
-from endodav.training.checkpoint import Progress
-from endodav.training.data import Batch, batches
+from endodav.inference.memory import memory_explained
+from endodav.inference.settings import choose_device
+from endodav.training.clips import ClipStore
+from endodav.training.data import batches, forget_old_clips
+from endodav.training.history import record_start
 from endodav.training.recipe import TrainRecipe, read_recipe, write_recipe
-from endodav.training.schedule import AveragedWeights, learning_rate, parameter_groups
-from endodav.training.steps import training_losses
-from endodav.training.watch import Log, Record, Report, Watcher
-from endodav.weights.checkpoint import write_safetensors
-from endodav.weights.runs import MODEL_FILE, preset_to_json
+from endodav.training.rendering import rendering_ahead
+from endodav.training.run import Run
+from endodav.training.watch import Log, Record, Report, Stopwatch, Watcher
 
-LICENCE = "Apache-2.0"
-ORIGIN = "trained from nothing on clips that endodav.synthetic renders"
-
-
-@dataclass
-class _Run:
-    """The moving parts of a run."""
-
-    recipe: TrainRecipe
-    folder: Path
-    model: nn.Module
-    average: AveragedWeights
-    optimiser: torch.optim.Optimizer
-    progress: Progress = field(default_factory=Progress)
-
-    @classmethod
-    def of(cls, recipe: TrainRecipe, folder: Path) -> _Run:
-        torch.manual_seed(recipe.seed)
-        model = build(PRESETS[recipe.preset]).train()
-        groups = parameter_groups(model, recipe.optimiser.weight_decay)
-        optimiser = torch.optim.AdamW(groups, lr=recipe.optimiser.learning_rate)
-        return cls(
-            recipe, folder, model, AveragedWeights(model, recipe.optimiser.ema_decay), optimiser
-        )
-
-    def step(self, batch: Batch, share_done: float) -> Record:
-        """One optimiser step, and what to log of it."""
-        settings = self.recipe.optimiser
-        rate = learning_rate(settings, self.progress.step, share_done)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        autocast = torch.bfloat16 if self.recipe.precision == "bfloat16" else None
-        losses = training_losses(self.model, batch, self.recipe.loss, autocast)
-        self.optimiser.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.max_gradient_norm)
-        # One bad batch must not poison the weights for ever; the log shows it by its norm.
-        if norm.isfinite():
-            self.optimiser.step()
-            self.average.update(self.model, self.progress.step)
-        parts = {name: round(value.item(), 5) for name, value in losses.parts.items()}
-        return {"loss": round(losses.total.item(), 5), **parts, "norm": norm.item(), "rate": rate}
-
-    def save(self) -> None:
-        """Write a checkpoint."""
-        folder = self.folder / "checkpoints"
-        checkpoint.save(folder, self.progress, self.model, self.average, self.optimiser)
-
-    def averaged_model(self) -> nn.Module:
-        """A model of its own with the averaged weights, ready to predict."""
-        model = build(PRESETS[self.recipe.preset])
-        model.load_state_dict(self.average.state)
-        return model.eval()
-
-    def export(self) -> Path:
-        """Write the averaged weights for use."""
-        path = self.folder / MODEL_FILE
-        preset = replace(
-            PRESETS[self.recipe.preset],
-            name=self.recipe.name,
-            licence=LICENCE,
-            permissive=True,
-            origin=ORIGIN,
-            repo_id=None,
-            filename=None,
-            sha256=None,
-        )
-        metadata = {
-            "preset": preset_to_json(preset),
-            "recipe": self.recipe.model_dump_json(exclude={"watch"}),
-            "seed": str(self.recipe.seed),
-            "steps": str(self.progress.step),
-            "licence": LICENCE,
-            "origin": ORIGIN,
-            "endodav_version": version("endodav"),
-        }
-        write_safetensors(path, checkpoint.half_precision(self.average.state), metadata)
-        return path
+WHAT_TO_LOWER = "lower 'batch.clip_frames', 'batch.images' or 'batch.sizes' in the recipe"
 
 
 def silent(record: Record) -> None:
@@ -113,29 +30,33 @@ def train(
     *,
     resume: bool = False,
     minutes: float | None = None,
+    device: str = "cpu",
     progress: Report = silent,
 ) -> Path:
     """Train by `recipe` in `run_dir` and return the path of the weights, `model.safetensors`.
 
-    The folder gets recipe.yaml, log.jsonl, checkpoints/ and clips/ (rendered once, safe to delete).
+    The folder gets recipe.yaml, history.jsonl (program and machine of every start), log.jsonl,
+    samples/, checkpoints/ and clips/ (rendered again if deleted).
     The same recipe gives the same weights on the same machine, however often it is interrupted and
     resumed; only `minutes` makes the schedule depend on the clock.
 
     Args:
         recipe: what to train.
         run_dir: made if absent.
-        resume: go on from the newest checkpoint in `run_dir`.
+        resume: go on from the newest checkpoint in `run_dir` that is whole.
         minutes: training time over all resumptions after which the run is to be complete; the
             learning rate falls in time for it where the recipe's steps would take longer.
+        device: where the network trains: "cpu", "cuda", "cuda:1", "mps" or "auto".
         progress: called with every record of the log.
 
     Raises:
         OutputError: the folder holds a run and `resume` is not wanted, or it cannot be written.
-        RecipeError: there is nothing to resume, or it is a run of another recipe.
+        RecipeError: there is nothing to resume, it is a run of another recipe, memory is short, or
+            the loss stays without a finite value.
         InputError: the folder to watch is no SimCol3D folder.
     """
     try:
-        return _train(recipe, run_dir, resume, minutes, progress)
+        return _train(recipe, run_dir, resume, minutes, device, progress)
     except OSError as error:
         raise OutputError(
             f"The run in '{run_dir}' cannot be written ({error}): make room or go elsewhere."
@@ -143,22 +64,30 @@ def train(
 
 
 def _train(
-    recipe: TrainRecipe, run_dir: Path, resume: bool, minutes: float | None, report: Report
+    recipe: TrainRecipe,
+    run_dir: Path,
+    resume: bool,
+    minutes: float | None,
+    device: str,
+    report: Report,
 ) -> Path:
+    on = choose_device(device)
     _check_folder(recipe, run_dir, resume)
-    run = _Run.of(recipe, run_dir)
+    run = Run.of(recipe, run_dir, on)
     if resume:
-        folder = run_dir / "checkpoints"
-        run.progress = checkpoint.restore(folder, run.model, run.average, run.optimiser)
+        run.restore()
+    ClipStore(run_dir / "clips", recipe.clips, recipe.wants_flow).tidy()
+    record_start(run_dir / "history.jsonl", run.progress.step, on)
     log = Log(run_dir / "log.jsonl", report, run.progress.step)
     watcher = Watcher(recipe, run_dir / "clips")
     try:
-        _loop(run, log, watcher, minutes)
-    except KeyboardInterrupt:
+        with memory_explained(on, WHAT_TO_LOWER):
+            _loop(run, log, watcher, minutes)
+    except (KeyboardInterrupt, SystemExit):
         run.save()
         raise
     run.save()
-    log.write({"step": run.progress.step, **watcher.evaluate(run.averaged_model())})
+    _evaluate(run, log, watcher, picture=True)
     return run.export()
 
 
@@ -178,23 +107,38 @@ def _check_folder(recipe: TrainRecipe, run_dir: Path, resume: bool) -> None:
         write_recipe(recipe, path)
 
 
-def _loop(run: _Run, log: Log, watcher: Watcher, minutes: float | None) -> None:
-    watch = run.recipe.watch
+def _loop(run: Run, log: Log, watcher: Watcher, minutes: float | None) -> None:
+    watch, clips = run.recipe.watch, run.folder / "clips"
     before = run.progress.seconds
     started = saved = time.monotonic()
-    for batch in batches(run.recipe, run.folder / "clips", run.progress.step):
-        share_done = run.progress.step / run.recipe.steps
-        if minutes is not None:
-            share_done = max(share_done, run.progress.seconds / (60 * minutes))
-        if share_done >= 1:
-            break
-        record = run.step(batch, share_done)
-        step, now = run.progress.step + 1, time.monotonic()
-        run.progress = replace(run.progress, step=step, seconds=before + now - started)
-        if step % watch.log_steps == 0:
-            log.write({"step": step, "seconds": round(run.progress.seconds, 1), **record})
-        if step % watch.evaluate_steps == 0:
-            log.write({"step": step, **watcher.evaluate(run.averaged_model())})
-        if now - saved > 60 * watch.checkpoint_minutes:
-            run.save()
-            saved = now
+    computing = Stopwatch()
+    with rendering_ahead(run.recipe, clips, run.progress.step) as reached:
+        for batch in batches(run.recipe, clips, run.progress.step):
+            share_done = run.progress.step / run.recipe.steps
+            if minutes is not None:
+                share_done = max(share_done, run.progress.seconds / (60 * minutes))
+            if share_done >= 1:
+                break
+            with computing:
+                record = run.step(batch, share_done)
+            now = time.monotonic()
+            run.progress = replace(run.progress, seconds=before + now - started)
+            step = reached.value = run.progress.step
+            if step % watch.log_steps == 0:
+                share = computing.share()
+                seconds = run.progress.seconds
+                log.write({"step": step, "seconds": seconds, "utilisation": share, **record})
+            if step % watch.evaluate_steps == 0 and step < run.recipe.steps:
+                number = step // watch.evaluate_steps
+                _evaluate(run, log, watcher, picture=number % watch.sample_evaluations == 0)
+            if now - saved > 60 * watch.checkpoint_minutes:
+                run.save()
+                forget_old_clips(run.recipe, clips, step)
+                saved = now
+
+
+def _evaluate(run: Run, log: Log, watcher: Watcher, *, picture: bool) -> None:
+    """Log the errors of the averaged weights, and show them where wanted."""
+    step = run.progress.step
+    path = run.folder / "samples" / f"{step:08d}.png" if picture else None
+    log.write({"step": step, **watcher.evaluate(run.averaged_model(), path)})

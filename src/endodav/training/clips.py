@@ -1,0 +1,122 @@
+"""Clips on disk: rendered once, by whoever needs them first, and forgotten when they are old."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from endodav.synthetic import render_clip
+from endodav.training.recipe import ClipsRecipe
+
+SEEDS_PER_RUN = 1_000_000  # clips of different runs differ
+HELD_OUT_SEED = 1000 * SEEDS_PER_RUN  # seeds from here on belong to evaluation
+SEED_DIGITS = 10
+PATIENCE = 120.0  # seconds to wait for a clip that another process renders
+POLL = 0.02  # seconds between two looks whether it is there
+
+
+class Clip(NamedTuple):
+    """A clip with its ground truth.
+
+    Attributes:
+        images: sRGB, 8 bits.
+        depth: Z-depth in millimetres along the optical axis.
+        valid: where the depth is known.
+        flow: from each frame to the next in pixels, x before y; None where it is not known.
+    """
+
+    images: UInt8[np.ndarray, "time height width 3"]
+    depth: Float[np.ndarray, "time height width"]
+    valid: Bool[np.ndarray, "time height width"]
+    flow: Float[np.ndarray, "pairs height width 2"] | None = None
+
+
+class ClipStore:
+    """Rendered clips by seed, made when first asked for and kept in `folder`.
+
+    Several processes may share it. A claim, a file that only one of them can create, keeps two from
+    rendering the same clip.
+
+    Args:
+        folder: made if absent.
+        recipe: size of the clips.
+        flow: whether they come with flow.
+    """
+
+    def __init__(self, folder: Path, recipe: ClipsRecipe, flow: bool = False) -> None:
+        self._shape = (recipe.frames, recipe.height, recipe.width)
+        self._device = recipe.device
+        self._flow = flow
+        self._folder = folder / ("x".join(map(str, self._shape)) + ("-flow" if flow else ""))
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, seed: int, family: str | None = None) -> Clip:
+        """The clip of a seed, of the family that the seed decides on or of a given one."""
+        with np.load(self.ensure(seed, family)) as stored:
+            depth = stored["depth"].astype(np.float32)
+            flow = stored["flow"].astype(np.float32) if self._flow else None
+            return Clip(stored["images"], depth, depth > 0, flow)
+
+    def ensure(self, seed: int, family: str | None = None) -> Path:
+        """Have the clip on disk: render it, or wait for the process that does."""
+        path = self._folder / f"{seed:0{SEED_DIGITS}d}{'-' if family else ''}{family or ''}.npz"
+        if path.exists():
+            return path
+        claim = path.with_suffix(".claim")
+        try:
+            claim.touch(exist_ok=False)
+        except FileExistsError:
+            _wait(path, claim)
+        try:
+            if not path.exists():
+                self._render(seed, family, path)
+        finally:
+            claim.unlink(missing_ok=True)
+        return path
+
+    def tidy(self) -> None:
+        """Remove what a process left behind that was killed; only before others use the store."""
+        for pattern in ("*.claim", "*.partial.npz"):
+            for path in self._folder.glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def forget(self, seeds: range) -> None:
+        """Delete the clips of these seeds; they are rendered again where one is asked for."""
+        for path in self._folder.glob("*.npz"):
+            if int(path.name[:SEED_DIGITS]) in seeds:
+                path.unlink(missing_ok=True)
+
+    def _render(self, seed: int, family: str | None, path: Path) -> None:
+        clip = render_clip(seed, *self._shape, family, device=self._device, flow=self._flow)
+        partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
+        # float16 keeps three digits of a depth in millimetres, a tenth of what the loss resolves;
+        # depth is 0 where it is not valid.
+        arrays = {"images": clip.images, "depth": clip.depth.astype(np.float16)}
+        if clip.flow is not None:
+            arrays["flow"] = clip.flow.astype(np.float16)
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        partial.replace(path)
+
+
+def _wait(path: Path, claim: Path) -> None:
+    """Until the clip is there, its renderer gave up, or it must have died."""
+    deadline = time.monotonic() + PATIENCE
+    while claim.exists() and not path.exists() and time.monotonic() < deadline:
+        time.sleep(POLL)
+
+
+def pool(recipe: ClipsRecipe, step: int) -> range:
+    """Numbers of the clips that step `step` draws from: the newest `keep` of those made by then."""
+    made = clips_made(recipe, step)
+    return range(max(0, made - recipe.keep), made)
+
+
+def clips_made(recipe: ClipsRecipe, step: int) -> int:
+    """How many clips the run has begun to use by step `step`."""
+    return min(recipe.total, recipe.at_start + int(step * recipe.per_step))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -131,6 +133,11 @@ def rendered_clips(recipe: TrainRecipe, source: RenderedSource, folder: Path) ->
 def _open(recipe: TrainRecipe, source: RenderedSource | DatasetSource, folder: Path) -> Choice:
     if isinstance(source, RenderedSource):
         clips = rendered_clips(recipe, source, folder)
-        return Choice(clips, source.weight, lambda step: pool(recipe.clips, step))
+        return Choice(clips, source.weight, partial(pool, recipe.clips))
     dataset = DatasetClips(source.name, source.path, recipe.clips.frames)
-    return Choice(dataset, source.weight, lambda _: range(len(dataset)))
+    return Choice(dataset, source.weight, partial(_all_of, len(dataset)))
+
+
+def _all_of(count: int, step: int) -> range:  # noqa: ARG001
+    """Every clip, whatever the step."""
+    return range(count)

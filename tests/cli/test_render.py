@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 
+from endodav.cli.render import LAYOUTS
+from endodav.data.registry import open_dataset
 from endodav.synthetic import FAMILIES, Benchmark, Video
 
 FAMILY = next(iter(FAMILIES))
@@ -47,7 +50,24 @@ def test_benchmark_writes_a_manifest(endodav, tmp_path, monkeypatch):
 
 
 def test_options_of_single_clips_are_not_taken_for_the_benchmark(endodav, tmp_path):
-    done = endodav("render", "--frames", 3, "benchmark", "--out", "b")
+    done = endodav("render", "benchmark", "--frames", 3, "--out", "b")
     assert done.code == 2
     assert "--frames" in done.err
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "rendered"])
+def test_every_layout_is_read_back(endodav, tmp_path, layout):
+    done = endodav("render", "--out", "r", "--frames", 2, *SIZE, "--layout", layout)
+    assert done.code == 0, done.err
+    (sequence,) = open_dataset(layout, tmp_path / "r")
+    assert [sample.image.shape for sample in sequence] == [(20, 24, 3)] * 2
+    again = endodav("render", "--out", "r", "--frames", 2, *SIZE, "--layout", layout)
+    assert again.code == 5
+    assert "not empty" in again.err
+
+
+def test_a_layout_that_cannot_be_filled_is_refused(endodav):
+    done = endodav("render", "--out", "r", *SIZE, "--layout", "stereomis")
+    assert done.code == 6
+    assert "stereomis" in done.err

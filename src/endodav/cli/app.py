@@ -7,7 +7,18 @@ from types import FrameType
 
 import typer
 
-from endodav.cli import demo, depth, info, models, render, train
+from endodav.cli import (
+    compare,
+    demo,
+    depth,
+    evaluate,
+    info,
+    models,
+    prepare,
+    render,
+    reproduce,
+    train,
+)
 from endodav.errors import EndoDAVError
 
 EXIT_CODES = """
@@ -27,8 +38,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (depth.depth, models.models, info.info, demo.demo, train.train, render.render):
+for command in (
+    depth.depth,
+    models.models,
+    info.info,
+    demo.demo,
+    train.train,
+    prepare.prepare,
+    render.render,
+):
     app.command()(command)
+app.command("eval")(evaluate.evaluate)
+app.command("compare")(compare.compare_reports)
+app.add_typer(reproduce.app, name="reproduce")
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ constant memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from endodav.errors import InputError
 from endodav.inference.alignment import FLATNESS, Affine, Moments
 from endodav.inference.alignment import least_squares as solve
 
+BLOCK = 1 << 15  # pixels that are added up at once; they fit the processor's cache
 DIGIT = 16  # bits; a float32 is ordered by two digits of this size
 BINS = 1 << DIGIT
 SIGN = np.uint32(1 << 31)
@@ -77,16 +79,11 @@ def median_and_deviation(pairs: Pairs) -> Affine:
     Raises:
         InputError: the prediction is constant.
     """
-    centres = medians(pairs)
-    count, deviations = 0, np.zeros(2)
-    for pair in pairs:
-        count += pair.truth.size
-        deviations += [np.abs(v - c).sum() for v, c in zip(pair, centres, strict=True)]
-    spread, wanted = (float(value) / count for value in deviations)
-    if spread <= np.sqrt(FLATNESS) * abs(centres[0]):
+    (centre, spread), (target, wanted) = spreads(pairs)
+    if spread <= np.sqrt(FLATNESS) * abs(centre):
         raise _constant()
     scale = wanted / spread
-    return Affine(scale, centres[1] - scale * centres[0])
+    return Affine(scale, target - scale * centre)
 
 
 def nothing(_: Pairs) -> Affine:
@@ -94,50 +91,123 @@ def nothing(_: Pairs) -> Affine:
     return Affine()
 
 
+class Spread(NamedTuple):
+    """Median of values, and their mean absolute deviation from it."""
+
+    median: float
+    deviation: float
+
+
 def medians(pairs: Pairs) -> tuple[float, float]:
-    """Median of predictions and of truths over all frames, exact to float32, in two passes.
+    """Median of predictions and of truths over all frames, exact to float32, in two passes."""
+    prediction, truth = spreads(pairs)
+    return prediction.median, truth.median
+
+
+def spreads(pairs: Pairs) -> tuple[Spread, Spread]:
+    """Spread of predictions and of truths over all frames, exact to float32, in two passes.
 
     The bits of a float32, suitably flipped, are an integer in the same order. The first pass counts
     its upper 16 bits, which tells in which of 65,536 bins the two middle values lie; the second
-    counts the lower 16 bits in these bins.
+    counts the lower 16 bits in these bins, and sums distances to the lower edge of the first bin.
+    Only values between that edge and the median are nearer to the one than to the other in a way
+    that depends on them, and these have just been counted one by one.
     """
     upper = np.zeros((2, BINS), np.int64)
     for pair in pairs:
         for counts, values in zip(upper, pair, strict=True):
             counts += np.bincount(_keys(values) >> DIGIT, minlength=BINS)
-    size = int(upper[0].sum())
-    ranks = np.array([(size - 1) // 2, size // 2])
-    before = np.cumsum(upper, axis=1)
-    bins = np.stack([np.searchsorted(row, ranks, side="right") for row in before])
-    lower = np.zeros((2, 2, BINS), np.int64)  # of predictions and truths, around either middle
+    middles = [_Middle.of(counts) for counts in upper]
     for pair in pairs:
-        for side, values in enumerate(pair):
-            keys = _keys(values)
-            for counts, chosen in zip(lower[side], bins[side], strict=True):
-                inside = keys[keys >> DIGIT == chosen] & (BINS - 1)
-                counts += np.bincount(inside, minlength=BINS)
-    prediction, truth = (
-        _middle(ranks - (before[side] - upper[side])[bins[side]], bins[side], lower[side])
-        for side in range(2)
-    )
+        for middle, values in zip(middles, pair, strict=True):
+            middle.add(values)
+    prediction, truth = (middle.spread() for middle in middles)
     return prediction, truth
 
 
-def _middle(ranks: NDArray[np.int64], bins: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
-    """Mean of the values that have these ranks in their bins."""
-    digits = [
-        np.searchsorted(np.cumsum(row), rank, side="right")
-        for row, rank in zip(counts, ranks, strict=True)
-    ]
-    keys = (bins << DIGIT | np.array(digits)).astype(np.uint32)
-    bits = np.where(keys & SIGN, keys ^ SIGN, ~keys)
-    return float(bits.view(np.float32).astype(np.float64).mean())
+@dataclass
+class _Middle:
+    """The second pass over the values of one side.
+
+    Attributes:
+        size: number of values.
+        bins: upper digit of either middle value.
+        ranks: place of either middle value within its bin.
+        below: number of values in bins before the first.
+        edge: a value no larger than any in the first bin, and larger than any before it.
+        lower: counts of lower digits by bin.
+        distance: sum of |value - edge|.
+    """
+
+    size: int
+    bins: tuple[int, int]
+    ranks: tuple[int, int]
+    below: int
+    edge: float
+    lower: dict[int, NDArray[np.int64]]
+    distance: float = 0.0
+
+    @classmethod
+    def of(cls, upper: NDArray[np.int64]) -> _Middle:
+        """From the counts of upper digits."""
+        ends = np.cumsum(upper)
+        size = int(ends[-1])
+        wanted = ((size - 1) // 2, size // 2)
+        first, second = (int(np.searchsorted(ends, rank, side="right")) for rank in wanted)
+        before = ends - upper
+        return cls(
+            size,
+            (first, second),
+            (wanted[0] - int(before[first]), wanted[1] - int(before[second])),
+            int(before[first]),
+            float(_values(np.array([first << DIGIT]))[0]),
+            {number: np.zeros(BINS, np.int64) for number in (first, second)},
+        )
+
+    def add(self, values: Values) -> None:
+        """See the values of one frame."""
+        edge = values.dtype.type(self.edge)
+        for block in _blocks(values):
+            self.distance += float(np.abs(block - edge).sum(dtype=np.float64))
+        keys = _keys(values)
+        digits = keys >> DIGIT
+        for number, counts in self.lower.items():
+            inside = keys.take(np.flatnonzero(digits == number)) & (BINS - 1)
+            counts += np.bincount(inside, minlength=BINS)
+
+    def spread(self) -> Spread:
+        """Median, and mean distance to it from the mean distance to the edge."""
+        found = [
+            (number << DIGIT) + int(np.searchsorted(np.cumsum(self.lower[number]), rank, "right"))
+            for number, rank in zip(self.bins, self.ranks, strict=True)
+        ]
+        median = float(_values(np.array(found)).mean())
+        counts = self.lower[self.bins[0]]
+        digits = np.flatnonzero(counts)
+        inside, times = _values((self.bins[0] << DIGIT) + digits), counts[digits]
+        near = inside < median
+        step = median - self.edge
+        distance = self.distance + step * (self.below - (self.size - self.below))
+        distance += 2 * float(((median - inside[near]) * times[near]).sum())
+        return Spread(median, distance / self.size)
 
 
 def _keys(values: Values) -> NDArray[np.uint32]:
     """Integers in the order of the values: positive ones get the top bit, negative ones turn."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    if values.size and float(values.min()) > 0:
+        return bits ^ SIGN
     return np.where(bits & SIGN, ~bits, bits ^ SIGN)
+
+
+def _values(keys: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The values that have these keys."""
+    bits = keys.astype(np.uint32)
+    return np.where(bits & SIGN, bits ^ SIGN, ~bits).view(np.float32).astype(np.float64)
+
+
+def _blocks(values: Values) -> Iterator[Values]:
+    return (values[start : start + BLOCK] for start in range(0, values.size, BLOCK))
 
 
 def _total(pairs: Pairs) -> Moments:
@@ -145,8 +215,11 @@ def _total(pairs: Pairs) -> Moments:
 
 
 def _moments(pair: Pair) -> Moments:
-    x, y = (values.astype(np.float64) for values in pair)
-    return Moments(x.size, float(x.sum()), float(y.sum()), float(x @ x), float(x @ y))
+    total = Moments()
+    for block in zip(*map(_blocks, pair), strict=True):
+        x, y = (values.astype(np.float64) for values in block)
+        total += Moments(x.size, float(x.sum()), float(y.sum()), float(x @ x), float(x @ y))
+    return total
 
 
 def _flat(total: Moments) -> bool:

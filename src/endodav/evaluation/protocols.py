@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +28,8 @@ from endodav.evaluation.alignment import (
     median_ratio,
     nothing,
 )
-from endodav.evaluation.metrics import ALL, DepthErrors, DepthSums, depth_compute, depth_update
+from endodav.evaluation.metrics import ALL, DepthErrors, DepthSums, depth_compute, pixels_update
+from endodav.evaluation.pipeline import ahead
 from endodav.inference.alignment import Affine
 from endodav.types import Kind
 
@@ -39,6 +40,8 @@ NEAREST_SHARE = 1e-6  # of a frame's largest depth; keeps 1 / depth finite and c
 
 Clip = Float[np.ndarray, "time height width"]
 Map = Float[np.ndarray, "height width"]
+Values = Float[np.ndarray, " n"]
+Numbers = Float[np.ndarray, "..."]
 
 
 class Scope(StrEnum):
@@ -147,10 +150,14 @@ def score(
     Raises:
         InputError: nothing can be compared, see `align`.
     """
+    pairs = _Pairs(clip, kind, protocol)
+    shared = _fit_video(pairs, protocol)
     sums, clipped = DepthSums(), 0.0
-    for frame in align(clip, kind, protocol):
-        sums += depth_update(frame.depth, frame.truth, frame.usable, metrics)
-        clipped += frame.clipped
+    for index, values, truth in ahead(pairs.by_frame()):
+        affine = shared or _fit_frame(index, _pair(values, truth, protocol), protocol)
+        depth, outside = _to_depth(values, affine, protocol)
+        sums += pixels_update(depth, truth, metrics)
+        clipped += float(outside.mean())
     return Score(protocol, depth_compute(sums), clipped / sums.frames)
 
 
@@ -161,25 +168,34 @@ def align(clip: Iterable[EvalFrame], kind: Kind, protocol: Protocol) -> Iterator
         InputError: sizes differ, a prediction is not finite, no truth lies within the range, or the
             prediction leaves scale and shift undetermined.
     """
-    assert iter(clip) is not clip, "a clip is gone through several times"
     pairs = _Pairs(clip, kind, protocol)
-    if not any(True for _ in pairs):
-        raise InputError(
-            f"The truth has no depth between {protocol.nearest:g} and {protocol.farthest:g} mm in "
-            "any frame; check its unit (millimetres) and where it is valid."
-        )
     shared = _fit_video(pairs, protocol)
     for index, frame in enumerate(clip):
-        _check(index, frame)
         usable = _usable(frame, protocol)
         if not usable.any():
             continue
-        values = _in_space(frame.prediction, kind, protocol)
+        values = _in_space(frame.prediction, _largest(index, frame), kind, protocol)
         affine = shared
         if affine is None:
-            affine = _fit_frame(index, _pair(values, frame.truth, usable, protocol), protocol)
+            chosen = np.flatnonzero(usable)
+            pair = _pair(values.ravel().take(chosen), frame.truth.ravel().take(chosen), protocol)
+            affine = _fit_frame(index, pair, protocol)
         depth, outside = _to_depth(values, affine, protocol)
         yield AlignedFrame(index, depth, frame.truth, usable, float(outside[usable].mean()))
+
+
+class _Usable(NamedTuple):
+    """Usable pixels of one frame, at least one, in the same order.
+
+    Attributes:
+        number: of the frame in its clip.
+        values: the prediction in the space of the fit.
+        truth: in mm.
+    """
+
+    number: int
+    values: Values
+    truth: Values
 
 
 @dataclass(frozen=True)
@@ -190,37 +206,55 @@ class _Pairs:
     kind: Kind
     protocol: Protocol
 
+    def __post_init__(self) -> None:
+        assert iter(self.clip) is not self.clip, "a clip is gone through several times"
+
     def __iter__(self) -> Iterator[Pair]:
+        pairs = (_pair(values, truth, self.protocol) for _, values, truth in self.by_frame())
+        return ahead(pairs)
+
+    def by_frame(self) -> Iterator[_Usable]:
+        """Frames that have usable pixels.
+
+        Raises:
+            InputError: see `align`.
+        """
+        empty = True
         for index, frame in enumerate(self.clip):
-            _check(index, frame)
-            usable = _usable(frame, self.protocol)
-            if usable.any():
-                values = _in_space(frame.prediction, self.kind, self.protocol)
-                yield _pair(values, frame.truth, usable, self.protocol)
+            largest = _largest(index, frame)
+            chosen = np.flatnonzero(_usable(frame, self.protocol))
+            if chosen.size:
+                empty = False
+                seen = frame.prediction.ravel().take(chosen)
+                values = _in_space(seen, largest, self.kind, self.protocol)
+                yield _Usable(index, values, frame.truth.ravel().take(chosen))
+        if empty:
+            raise InputError(
+                f"The truth has no depth between {self.protocol.nearest:g} and "
+                f"{self.protocol.farthest:g} mm in any frame; check its unit (millimetres) and "
+                "where it is valid, or choose another range."
+            )
 
 
-def _pair(
-    values: Map, truth: Map, usable: Bool[np.ndarray, "height width"], protocol: Protocol
-) -> Pair:
-    chosen = np.flatnonzero(usable)  # several times as fast as indexing by booleans
-    true = truth.ravel().take(chosen).astype(np.float64)
-    return Pair(
-        values.ravel().take(chosen), 1 / true if protocol.space is Kind.INVERSE_DEPTH else true
-    )
+def _pair(values: Values, truth: Values, protocol: Protocol) -> Pair:
+    return Pair(values, 1 / truth if protocol.space is Kind.INVERSE_DEPTH else truth)
 
 
-def _check(index: int, frame: EvalFrame) -> None:
+def _largest(index: int, frame: EvalFrame) -> float:
+    """The largest predicted value of a frame that is as it should be."""
     if frame.prediction.shape != frame.truth.shape:
         height, width = frame.prediction.shape
         raise InputError(
             f"The prediction of frame {index} is {width}x{height}, but its truth is "
             f"{frame.truth.shape[1]}x{frame.truth.shape[0]}; resize the prediction first."
         )
-    if not np.isfinite(frame.prediction).all():
+    smallest, largest = float(frame.prediction.min()), float(frame.prediction.max())
+    if not (math.isfinite(smallest) and math.isfinite(largest)):  # NaN wins both comparisons
         raise InputError(
             f"The prediction of frame {index} holds values that are not finite (NaN or infinity); "
             "predict it again or leave the frame out."
         )
+    return largest
 
 
 def _usable(frame: EvalFrame, protocol: Protocol) -> NDArray[np.bool_]:
@@ -242,21 +276,31 @@ def _fit_frame(index: int, pair: Pair, protocol: Protocol) -> Affine:
         raise InputError(f"Frame {index}: {error}") from error
 
 
-def _in_space(prediction: Map, kind: Kind, protocol: Protocol) -> NDArray[np.float64]:
-    """The prediction as depth or inverse depth, whichever the protocol fits in."""
+def _in_space(
+    prediction: Numbers, largest: float, kind: Kind, protocol: Protocol
+) -> NDArray[np.floating[Any]]:
+    """The prediction as depth or inverse depth, whichever the protocol fits in.
+
+    Args:
+        prediction: any values of a frame.
+        largest: of all values of the frame.
+        kind: what the prediction is.
+        protocol: the space.
+    """
+    values = prediction
+    if kind is not protocol.space:
+        least = NEAREST_SHARE if kind is Kind.DEPTH else 1 / FARTHEST
+        values = _reciprocal(prediction, largest, least)
     if protocol.space is Kind.DEPTH:
-        is_depth = kind is Kind.DEPTH
-        return prediction.astype(np.float64) if is_depth else depth_from_inverse(prediction)
-    is_inverse = kind is Kind.INVERSE_DEPTH
-    inverse = prediction.astype(np.float64) if is_inverse else inverse_from_depth(prediction)
-    return np.maximum(inverse, protocol.floor)
+        return np.asarray(values)
+    return np.asarray(np.maximum(values, values.dtype.type(protocol.floor)))
 
 
 def _to_depth(
-    values: Map, affine: Affine, protocol: Protocol
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    values: Numbers, affine: Affine, protocol: Protocol
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]:
     """Aligned depth within the range, and where it was outside before it was clipped."""
-    aligned = affine.scale * values + affine.shift
+    aligned = values * values.dtype.type(affine.scale) + values.dtype.type(affine.shift)
     low, high = protocol.nearest, protocol.farthest
     if protocol.space is Kind.DEPTH:
         return np.clip(aligned, low, high), (aligned < low) | (aligned > high)
@@ -264,7 +308,7 @@ def _to_depth(
     return 1 / np.clip(aligned, low, high), (aligned < low) | (aligned > high)
 
 
-def depth_from_inverse(inverse_depth: Map) -> NDArray[np.float64]:
+def depth_from_inverse(inverse_depth: Map) -> Map:
     """1 / inverse depth, finite for every input.
 
     A prediction may be zero, and one zero would own the least-squares fit that follows. So inverse
@@ -272,20 +316,19 @@ def depth_from_inverse(inverse_depth: Map) -> NDArray[np.float64]:
     and low, because the end of a lumen is rarely fifty times as far as the nearest wall. A frame
     without any positive value becomes a constant.
     """
-    return _reciprocal(inverse_depth, 1 / FARTHEST)
+    return _reciprocal(inverse_depth, float(inverse_depth.max()), 1 / FARTHEST)
 
 
-def inverse_from_depth(depth: Map) -> NDArray[np.float64]:
+def inverse_from_depth(depth: Map) -> Map:
     """1 / depth, finite for every input; depth of zero or less counts as very near."""
-    return _reciprocal(depth, NEAREST_SHARE)
+    return _reciprocal(depth, float(depth.max()), NEAREST_SHARE)
 
 
-def _reciprocal(values: Map, least_share: float) -> NDArray[np.float64]:
-    values = values.astype(np.float64)
-    largest = float(values.max())
+def _reciprocal(values: Numbers, largest: float, least_share: float) -> NDArray[np.floating[Any]]:
+    """1 / values, none of them below a share of the largest of their frame."""
     if largest <= 0:
         return np.ones_like(values)
-    return np.asarray(1 / np.maximum(values, least_share * largest), np.float64)
+    return np.asarray(1 / np.maximum(values, values.dtype.type(least_share * largest)))
 
 
 def resized(prediction: Map, height: int, width: int) -> Float[np.ndarray, "new_height new_width"]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 WINDOW = 5  # poses
 
+Values3 = Float[np.ndarray, " 3"]
 Poses = Float[np.ndarray, "poses 4 4"]
 Motions = Float[np.ndarray, "motions 4 4"]
 Positions = Float[np.ndarray, "poses 3"]
@@ -146,4 +147,112 @@ def pose_compute(sums: PoseSums) -> PoseErrors:
     deviations = np.sqrt(np.maximum(np.array(sums.squares) / sums.windows - means**2, 0))
     return PoseErrors(
         sums.windows, *(float(v) for pair in zip(means, deviations, strict=True) for v in pair)
+    )
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """dst = scale R src + t."""
+
+    scale: float
+    rotation: Float[np.ndarray, "3 3"]
+    translation: Values3
+
+    def __call__(self, points: Positions) -> NDArray[np.float64]:
+        """The points in dst."""
+        return np.asarray(self.scale * points @ self.rotation.T + self.translation)
+
+
+def umeyama(src: Positions, dst: Positions, with_scale: bool = True) -> Similarity:
+    """The similarity that brings `src` to `dst` with the least squared distance (Umeyama 1991).
+
+    Points that lie all in one place keep a scale of 1.
+    """
+    centre_src, centre_dst = src.mean(axis=0), dst.mean(axis=0)
+    a, b = src - centre_src, dst - centre_dst
+    U, singular, Vt = np.linalg.svd(b.T @ a / len(src))
+    mirror = np.array([1.0, 1.0, np.sign(np.linalg.det(U) * np.linalg.det(Vt)) or 1.0])
+    rotation = U @ np.diag(mirror) @ Vt
+    variance = float(np.mean(np.sum(a**2, axis=1)))
+    scale = float(singular @ mirror) / variance if with_scale and variance > 0 else 1.0
+    return Similarity(scale, rotation, centre_dst - scale * rotation @ centre_src)
+
+
+@dataclass(frozen=True)
+class PathSums:
+    """Sums over whole trajectories, each aligned by itself; adding two of them joins them.
+
+    Attributes:
+        poses: how many.
+        steps: motions between neighbours.
+        squared: sum of squared distances of positions.
+        squared_steps: sum of squared distances of motions.
+        angles: sum of angles between motions.
+    """
+
+    poses: int = 0
+    steps: int = 0
+    squared: float = 0.0
+    squared_steps: float = 0.0
+    angles: float = 0.0
+
+    def __add__(self, other: PathSums) -> PathSums:
+        return PathSums(
+            self.poses + other.poses,
+            self.steps + other.steps,
+            self.squared + other.squared,
+            self.squared_steps + other.squared_steps,
+            self.angles + other.angles,
+        )
+
+
+@dataclass(frozen=True)
+class PathErrors:
+    """Errors of whole trajectories (Sturm et al., IROS 2012); NaN where there was none.
+
+    Attributes:
+        ate: root of the mean squared distance of positions, in the unit of the truth.
+        rpe: the same of motions between neighbours.
+        rpe_rotation: mean angle between motions of neighbours, in radians.
+    """
+
+    ate: float
+    rpe: float
+    rpe_rotation: float
+
+
+def path_update(truth: Poses, prediction: Poses, with_scale: bool = True) -> PathSums:
+    """Statistics of one whole trajectory after one similarity.
+
+    Args:
+        truth: `T_world_from_camera`.
+        prediction: the same, in a world of its own and up to scale.
+        with_scale: whether the scale is free; False for metric predictions.
+    """
+    true, predicted = truth.astype(np.float64), prediction.astype(np.float64)
+    fit = umeyama(predicted[:, :3, 3], true[:, :3, 3], with_scale)
+    squared = np.sum((fit(predicted[:, :3, 3]) - true[:, :3, 3]) ** 2)
+    steps = [np.linalg.inv(poses[:-1]) @ poses[1:] for poses in (true, predicted)]
+    steps[1][:, :3, 3] *= fit.scale
+    residual = np.linalg.inv(steps[0]) @ steps[1]
+    angles = [
+        rotation_error(one[None, :3, :3], other[None, :3, :3])
+        for one, other in zip(*steps, strict=True)
+    ]
+    return PathSums(
+        len(true),
+        len(residual),
+        float(squared),
+        float(np.sum(residual[:, :3, 3] ** 2)),
+        float(np.sum(angles)),
+    )
+
+
+def path_compute(sums: PathSums) -> PathErrors:
+    """Means over all poses and motions."""
+    nan = float("nan")
+    return PathErrors(
+        float(np.sqrt(sums.squared / sums.poses)) if sums.poses else nan,
+        float(np.sqrt(sums.squared_steps / sums.steps)) if sums.steps else nan,
+        sums.angles / sums.steps if sums.steps else nan,
     )

@@ -1,0 +1,277 @@
+"""`endodav reproduce`: the tables of the papers, on one's own data and weights."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table as RichTable
+
+from endodav.cli.console import err, out, plain_warnings
+from endodav.cli.evaluate import open_videos
+from endodav.data.sequence import Sequence as Video
+from endodav.errors import RecipeError
+from endodav.evaluation import papers
+from endodav.evaluation.candidates import Candidate, Report, shortened
+from endodav.evaluation.reproduction import Table, write_table
+from endodav.evaluation.runner import DRIFT_LENGTHS
+from endodav.evaluation.strategies import Setting, default_settings, strategy_table
+from endodav.inference.estimator import DepthEstimator
+from endodav.inference.settings import choose_device
+from endodav.training.ablation import VARIANTS, ablation_table, with_steps
+from endodav.training.recipe import read_recipe
+from endodav.weights.hub import load
+
+app = typer.Typer(help="Run the tables of the papers on your data and weights.")
+
+DEFAULT_MODEL = "endodav-tiny"
+DEFAULT_OUT = Path("reproduced")
+
+Rendered = Annotated[
+    str, typer.Option("--data", help="Folder that `endodav render benchmark` made.")
+]
+Data = Annotated[
+    list[str],
+    typer.Option("--data", help="NAME=DIR of a dataset, or DIR; may be given again."),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="MODEL, ROW=MODEL or ROW=MODEL,WEIGHTS: name of the row (the paper's, to see its "
+        "figures), preset or run folder, checkpoint; may be given again.",
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the table as JSON and Markdown.")]
+Work = Annotated[
+    Path | None,
+    typer.Option(help="Folder for predictions and scores, used again next time; OUT/work."),
+]
+Only = Annotated[str, typer.Option(help="Videos whose name matches, as in 'dataset[89]/*'.")]
+Frames = Annotated[int | None, typer.Option(min=2, help="First frames of each video only.")]
+InputSize = Annotated[
+    int | None, typer.Option(help="Shorter side of what networks see; the model's own.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Quiet = Annotated[bool, typer.Option(help="No progress and no table.")]
+
+
+@app.command("vda-table4")
+def vda_table4(
+    data: Rendered,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(help=f"One of {', '.join(VARIANTS)}; may be given again; default: all."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of each run; the recipe's own if not given.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each variant.")] = 3,
+    recipe: Annotated[str, typer.Option(help="A YAML file or a bundled recipe.")] = "ablation",
+    out_dir: Out = DEFAULT_OUT,
+    work: Work = None,
+    only: Only = "*",
+    frames: Frames = 48,
+    quiet: Quiet = False,
+) -> None:
+    """Losses for video: small trainings, scored on rendered videos. Can be resumed."""
+    chosen = read_recipe(recipe)
+    chosen = chosen if steps is None else with_steps(chosen, steps)
+    videos = videos_in(data, only, frames)
+    with plain_warnings():
+        work = work or out_dir / "work"
+        table = ablation_table(
+            chosen, variant or list(VARIANTS), seeds, videos, work, reporter(quiet)
+        )
+    publish(table, out_dir / "vda-table4", quiet)
+
+
+@app.command("vda-table5")
+def vda_table5(
+    data: Rendered,
+    model: Annotated[str, typer.Option(help="Preset or run folder.")] = DEFAULT_MODEL,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(help="STRATEGY/WINDOW, streaming or frame-by-frame; may be given again."),
+    ] = None,
+    out_dir: Out = DEFAULT_OUT,
+    work: Work = None,
+    only: Only = "*",
+    frames: Frames = None,
+    input_size: InputSize = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Strategies for long videos and sizes of their windows, on rendered videos."""
+    settings = [Setting.parse(text) for text in setting] if setting else default_settings()
+    videos = videos_in(data, only, frames)
+    with plain_warnings():
+        loaded = load(model, device=choose_device(device))
+        work = work or out_dir / "work"
+        table = strategy_table(loaded, videos, settings, work, reporter(quiet), input_size)
+    publish(table, out_dir / "vda-table5", quiet)
+
+
+@app.command("benchmark")
+def benchmark(
+    data: Rendered,
+    model: Models = None,
+    out_dir: Out = DEFAULT_OUT,
+    work: Work = None,
+    only: Only = "*",
+    frames: Frames = None,
+    input_size: InputSize = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Models on rendered videos: all metrics, whole-video alignment in inverse depth."""
+    candidates = candidates_of(model, device=device, input_size=input_size)
+    videos = videos_in(data, only, frames)
+    with plain_warnings():
+        table = papers.benchmark(videos, candidates, work or out_dir / "work", reporter(quiet))
+    publish(table, out_dir / "benchmark", quiet)
+
+
+@app.command("table1")
+def table1(
+    data: Data,
+    model: Models = None,
+    out_dir: Out = DEFAULT_OUT,
+    work: Work = None,
+    only: Only = "*",
+    frames: Frames = None,
+    input_size: InputSize = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """EndoDAV's table 1: models on SCARED and Hamlyn, whole-video alignment."""
+    candidates = candidates_of(model, device=device, input_size=input_size)
+    work = work or out_dir / "work"
+    for root in data:
+        videos = videos_in(root, only, frames)
+        name = videos[0].dataset
+        with plain_warnings():
+            table = papers.table1(name, videos, candidates, work, reporter(quiet))
+        publish(table, out_dir / f"table1-{name}", quiet)
+
+
+@app.command("table2")
+def table2(
+    data: Data,
+    trained_with: Annotated[
+        str, typer.Option("--with", help="MODEL or MODEL,WEIGHTS trained with projection loss.")
+    ],
+    trained_without: Annotated[
+        str, typer.Option("--without", help="The same, trained without projection loss.")
+    ],
+    out_dir: Out = DEFAULT_OUT,
+    work: Work = None,
+    only: Only = "*",
+    frames: Frames = None,
+    input_size: InputSize = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """EndoDAV's table 2: projection loss in training, alignment of windows in inference."""
+    models = {True: split_weights(trained_with), False: split_weights(trained_without)}
+    work = work or out_dir / "work"
+
+    def load_for(projection_loss: bool, strategy: str) -> DepthEstimator:
+        name, weights = models[projection_loss]
+        return DepthEstimator.from_pretrained(
+            name, weights=weights, strategy=strategy, device=device, input_size=input_size
+        )
+
+    for root in data:
+        videos = videos_in(root, only, frames)
+        with plain_warnings():
+            table = papers.table2(videos, load_for, work, reporter(quiet))
+        publish(table, out_dir / f"table2-{videos[0].dataset}", quiet)
+
+
+@app.command("drift")
+def drift(
+    data: Data,
+    model: Models = None,
+    length: Annotated[
+        list[int] | None,
+        typer.Option(min=2, help="Frames from the start; may be given again; default 110 to 500."),
+    ] = None,
+    out_dir: Out = DEFAULT_OUT,
+    work: Work = None,
+    only: Only = "*",
+    input_size: InputSize = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Video Depth Anything's drift curve: error against the length of the video."""
+    candidates = candidates_of(model, device=device, input_size=input_size)
+    lengths = sorted(set(length or DRIFT_LENGTHS))
+    work = work or out_dir / "work"
+    for root in data:
+        videos = videos_in(root, only, None)
+        with plain_warnings():
+            table = papers.drift(videos, candidates, lengths, work, reporter(quiet))
+        publish(table, out_dir / f"drift-{videos[0].dataset}", quiet)
+
+
+def videos_in(data: str, only: str, frames: int | None) -> list[Video]:
+    """The videos of `NAME=DIR` or `DIR` that match, cut to their first frames if wanted.
+
+    Raises:
+        InputError: there are none with ground truth, or one lacks a file.
+    """
+    videos, _ = open_videos(data, only)
+    return [shortened(video, frames) for video in videos]
+
+
+def split_weights(text: str) -> tuple[str, Path | None]:
+    """`MODEL,WEIGHTS` as a model's name and the file of its weights."""
+    name, comma, weights = text.partition(",")
+    return name, Path(weights) if comma else None
+
+
+def candidates_of(
+    models: list[str] | None, *, device: str, input_size: int | None
+) -> list[Candidate]:
+    """Rows from MODEL, ROW=MODEL or ROW=MODEL,WEIGHTS; loaded when their turn comes.
+
+    Raises:
+        RecipeError: two rows have the same name.
+    """
+    candidates = []
+    for text in models or [DEFAULT_MODEL]:
+        row, equals, model = text.partition("=")
+        name, weights = split_weights(model if equals else text)
+        make = partial(
+            DepthEstimator.from_pretrained,
+            name,
+            weights=weights,
+            device=device,
+            input_size=input_size,
+            announce=err.print,
+        )
+        candidates.append(Candidate(row if equals else name, make))
+    names = [one.name for one in candidates]
+    if len(set(names)) < len(names):
+        raise RecipeError(f"Two rows are named alike in {', '.join(names)}: give ROW=MODEL.")
+    return candidates
+
+
+def reporter(quiet: bool) -> Report:
+    """Prints progress on stderr, or nothing."""
+    return (lambda _: None) if quiet else partial(err.print, markup=False)
+
+
+def publish(table: Table, stem: Path, quiet: bool) -> None:
+    """Write the table and show it."""
+    paths = write_table(table, stem)
+    if quiet:
+        return
+    printed = RichTable(*table.header(), title=table.title, box=None)
+    for cells in table.cells():
+        printed.add_row(*cells)
+    out.print(printed)
+    for sentence in table.findings():
+        out.print(f"- {sentence}", markup=False)
+    err.print(f"Written: {', '.join(map(str, paths))}", markup=False)

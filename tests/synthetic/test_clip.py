@@ -151,3 +151,13 @@ def test_an_interrupted_clip_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         write_clip(clip, tmp_path / "clip")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rectified_clip_is_the_same_scene_without_distortion() -> None:
+    bent = next(c for c in (render_clip(s, 1, 20, 24) for s in range(20)) if c.distortion)
+    straight = render_clip(bent.seed, 1, 20, 24, rectified=True)
+    assert straight.distortion == 0
+    assert straight.family == bent.family
+    np.testing.assert_array_equal(straight.T_world_from_camera, bent.T_world_from_camera)
+    centre = (0, 10, 12)
+    np.testing.assert_allclose(straight.depth[centre], bent.depth[centre], rtol=0.05)

@@ -171,8 +171,14 @@ def _render_one(folder: Path, benchmark: Benchmark, video: Video, sender: Connec
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends us on Ctrl-C
     torch.set_num_threads(1)
     try:
+        # consistency over time is measured with a pinhole, as on the rectified public datasets
         clip = render_clip(
-            video.seed, benchmark.frames, benchmark.height, benchmark.width, video.family
+            video.seed,
+            benchmark.frames,
+            benchmark.height,
+            benchmark.width,
+            video.family,
+            rectified=True,
         )
         write_clip(clip, folder / video.name, benchmark.fps)
     except Exception as error:

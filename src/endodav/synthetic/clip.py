@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,6 +65,7 @@ def render_clip(
     family: str | None = None,
     device: str = "cpu",
     flow: bool = False,
+    rectified: bool = False,
 ) -> RenderedClip:
     """Draw a scene, a camera and its path from a seed, and render them.
 
@@ -78,6 +79,7 @@ def render_clip(
         family: a name in `FAMILIES`, or None to draw one by the families' weights.
         device: where to render.
         flow: whether to compute the optical flow, too.
+        rectified: whether the lens is an ideal pinhole, whatever the seed would draw.
 
     Raises:
         RecipeError: if there is no family of that name.
@@ -91,6 +93,7 @@ def render_clip(
         raise RecipeError(f"There is no scene family {name!r}; choose one of {', '.join(names)}.")
     scene = FAMILIES[name].draw(rng, frames)
     sensor = random_sensor(rng, height, width, FAMILIES[name].field_of_view)
+    sensor = replace(sensor, distortion=0.0) if rectified else sensor
     radiance, depth = render(scene, sensor, random_illumination(rng), torch.device(device))
     seen = torch.isfinite(depth) & sensor.field_of_view
     depth = torch.where(seen, depth, 0.0)

@@ -10,6 +10,7 @@ from endodav.errors import OutputError, RecipeError
 from endodav.inference.memory import memory_explained
 from endodav.inference.settings import choose_device
 from endodav.training.clips import ClipStore
+from endodav.training.curves import write_curves
 from endodav.training.data import batches, forget_old_clips
 from endodav.training.history import record_start
 from endodav.training.recipe import TrainRecipe, read_recipe, write_recipe
@@ -36,7 +37,7 @@ def train(
     """Train by `recipe` in `run_dir` and return the path of the weights, `model.safetensors`.
 
     The folder gets recipe.yaml, history.jsonl (program and machine of every start), log.jsonl,
-    samples/, checkpoints/ and clips/ (rendered again if deleted).
+    curves.html, samples/, checkpoints/ and clips/ (rendered again if deleted).
     The same recipe gives the same weights on the same machine, however often it is interrupted and
     resumed; only `minutes` makes the schedule depend on the clock.
 
@@ -142,3 +143,4 @@ def _evaluate(run: Run, log: Log, watcher: Watcher, *, picture: bool) -> None:
     step = run.progress.step
     path = run.folder / "samples" / f"{step:08d}.png" if picture else None
     log.write({"step": step, **watcher.evaluate(run.averaged_model(), path)})
+    write_curves(run.folder / "log.jsonl", run.folder / "curves.html")

@@ -16,13 +16,14 @@ import platform
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from endodav.data.registry import open_dataset
 from endodav.evaluation.protocols import per_frame_least_squares_in_depth
-from endodav.evaluation.simcol import SimColClip, read_simcol
 from endodav.inference.estimator import DepthEstimator
 from endodav.types import Kind
 
@@ -31,12 +32,19 @@ DISPLAY_GAMMA = 2.2
 BLUR_SIGMA = 3.3  # pixels
 
 
+class Clip(NamedTuple):
+    """Images [time, height, width, 3] and their depth in millimetres."""
+
+    images: np.ndarray
+    depth: np.ndarray
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="FrameBuffer_*.png and Depth_*.png")
     parser.add_argument("models", nargs="+", help="preset names or run folders")
     args = parser.parse_args()
-    clip = read_simcol(args.folder)
+    clip = read(args.folder)
     constant = np.ones(clip.depth.shape, np.float32)
     results = {
         "constant": {"errors": errors(constant, Kind.DEPTH, clip)},
@@ -62,12 +70,18 @@ def main() -> None:
     print(RESULT.read_text(), end="")
 
 
-def errors(prediction: np.ndarray, kind: Kind, clip: SimColClip) -> dict[str, float]:
+def read(folder: Path) -> Clip:
+    (sequence,) = open_dataset("simcol3d", folder)
+    samples = list(sequence)
+    return Clip(*(np.stack([getattr(sample, part) for sample in samples]) for part in Clip._fields))
+
+
+def errors(prediction: np.ndarray, kind: Kind, clip: Clip) -> dict[str, float]:
     found = per_frame_least_squares_in_depth(prediction, kind, clip.depth, clip.depth > 0)
     return {name: round(value, 4) for name, value in asdict(found).items()}
 
 
-def illumination_prior(clip: SimColClip) -> np.ndarray:
+def illumination_prior(clip: Clip) -> np.ndarray:
     brightness = torch.from_numpy(clip.images.max(axis=3)).float()[:, None] / 255
     linear = blur(brightness) ** DISPLAY_GAMMA
     return linear.clamp(min=1e-6).rsqrt()[:, 0].numpy()

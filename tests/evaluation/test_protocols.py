@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
+from endodav.data.registry import open_dataset
 from endodav.errors import InputError
 from endodav.evaluation.protocols import (
     PROTOCOLS,
@@ -23,7 +24,6 @@ from endodav.evaluation.protocols import (
     resized,
     score,
 )
-from endodav.evaluation.simcol import read_simcol
 from endodav.types import Kind
 
 SCALES_ONLY = ("endodac", "video-median")
@@ -189,14 +189,11 @@ def test_a_zero_does_not_own_the_fit() -> None:
     assert errors.spearman > 0.9
 
 
-def test_folder_that_is_not_simcol_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="FrameBuffer"):
-        read_simcol(tmp_path)
-
-
 def test_known_floors_on_simcol(real_data: Path) -> None:
     """Light falls off with the square of the distance: what that alone is worth."""
-    images, depth = read_simcol(real_data / "simcol3d")
+    (sequence,) = open_dataset("simcol3d", real_data / "simcol3d")
+    images = np.stack([sample.image for sample in sequence])
+    depth = np.stack([sample.depth for sample in sequence])
     brightness = images.max(axis=3) / 255.0
     blurred = np.stack([gaussian_filter(image, 3.3) for image in brightness])
     prior = 1 / np.sqrt(np.maximum(blurred**2.2, 1e-6))

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from endodav.geometry.camera import pixel_grid
 
 DEPTH_EPS = 1e-7  # keeps a point in the camera's own plane from dividing by zero
+BEYOND = 2.0  # in units where the image ends at 1: outside, as is all that is further out
 MIN_COVERAGE = 0.95  # AF-SfMLearner (Shao et al., MedIA 2022): less means hidden in the other image
 
 Flow = Float[Tensor, "batch 2 height width"]
@@ -104,6 +105,8 @@ def sample(
     tensor([[[[2.]]]])
     """
     grid = sampling_grid(pixels, images.shape[2], images.shape[3])
+    # The gradient at a coordinate that is no number crashes torch on the CPU.
+    grid = grid.nan_to_num(nan=BEYOND).clamp(-BEYOND, BEYOND)
     return F.grid_sample(images, grid, "bilinear", padding, align_corners=align_corners)
 
 

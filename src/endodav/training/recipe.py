@@ -142,26 +142,6 @@ class DistilRecipe(_Section):
     weight: PositiveFloat = 0.5
 
 
-class WatchRecipe(_Section):
-    """What is logged and kept while a run goes on.
-
-    Attributes:
-        log_steps: steps between two lines of losses.
-        evaluate_steps: steps between two evaluations of the averaged weights.
-        sample_evaluations: evaluations from one picture of image, prediction and truth to the next.
-        clips: held-out rendered clips to evaluate on; their seeds never occur in training.
-        simcol: a folder like SimCol3D's to watch besides. Only watched: nothing is chosen by it.
-        checkpoint_minutes: time between two checkpoints.
-    """
-
-    log_steps: PositiveInt = 20
-    evaluate_steps: PositiveInt = 300
-    sample_evaluations: PositiveInt = 5
-    clips: PositiveInt = 8
-    simcol: Path | None = None
-    checkpoint_minutes: PositiveFloat = 5.0
-
-
 class RenderedSource(_Section):
     """Clips that are rendered while the run goes on, as `clips` says.
 
@@ -194,6 +174,26 @@ class DatasetSource(_Section):
 
 
 Source = Annotated[RenderedSource | DatasetSource, Field(discriminator="kind")]
+
+
+class WatchRecipe(_Section):
+    """What is logged and kept while a run goes on.
+
+    Attributes:
+        log_steps: steps between two lines of losses.
+        evaluate_steps: steps between two evaluations of the averaged weights.
+        sample_evaluations: evaluations from one picture of image, prediction and truth to the next.
+        clips: held-out rendered clips to evaluate on; their seeds never occur in training.
+        datasets: to evaluate on besides. Only watched: nothing is chosen by them.
+        checkpoint_minutes: time between two checkpoints.
+    """
+
+    log_steps: PositiveInt = 20
+    evaluate_steps: PositiveInt = 300
+    sample_evaluations: PositiveInt = 5
+    clips: PositiveInt = 8
+    datasets: tuple[DatasetSource, ...] = ()
+    checkpoint_minutes: PositiveFloat = 5.0
 
 
 class TrainRecipe(_Section):

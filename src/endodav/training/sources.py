@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 

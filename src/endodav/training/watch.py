@@ -16,7 +16,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from endodav.evaluation.protocols import per_frame_least_squares_in_depth
-from endodav.evaluation.simcol import read_simcol
 from endodav.inference.predictor import device_of
 from endodav.inference.preprocess import network_input
 from endodav.models.presets import PRESETS, Preprocessing
@@ -24,6 +23,7 @@ from endodav.training.clips import Clip
 from endodav.training.data import held_out_clips
 from endodav.training.pictures import sample_row, write_samples
 from endodav.training.recipe import TrainRecipe
+from endodav.training.sources import DatasetClips
 from endodav.types import Kind
 
 Record = dict[str, Any]
@@ -82,9 +82,9 @@ class Watcher:
         self._preprocessing = PRESETS[recipe.preset].preprocessing
         self._input_size = min(recipe.batch.sizes[0])
         self._clips = {"held_out": held_out_clips(recipe, clips_folder)}
-        if recipe.watch.simcol is not None:
-            images, depth = read_simcol(recipe.watch.simcol)
-            self._clips["simcol3d"] = [Clip(images, depth, depth > 0)]
+        for source in recipe.watch.datasets:
+            clips = DatasetClips(source.name, source.path, PRESETS[recipe.preset].max_window)
+            self._clips[source.name] = [clips[number] for number in range(len(clips))]
 
     @torch.inference_mode()
     def evaluate(self, model: nn.Module, picture: Path | None = None) -> Record:
@@ -113,10 +113,14 @@ class Watcher:
 
 
 def _errors(predictions: list[Float[np.ndarray, "_ _ _"]], clips: list[Clip]) -> Record:
-    depth = np.concatenate([clip.depth for clip in clips])
-    valid = np.concatenate([clip.valid for clip in clips])
-    prediction = np.concatenate(predictions)
-    return asdict(per_frame_least_squares_in_depth(prediction, Kind.INVERSE_DEPTH, depth, valid))
+    """Means over the frames of all clips, whose sizes may differ."""
+    parts = [
+        asdict(per_frame_least_squares_in_depth(prediction, Kind.INVERSE_DEPTH, *clip[1:3]))
+        for prediction, clip in zip(predictions, clips, strict=True)
+    ]
+    frames = [part.pop("frames") for part in parts]
+    means = {name: float(np.average([p[name] for p in parts], weights=frames)) for name in parts[0]}
+    return {"frames": sum(frames)} | means
 
 
 def predict(

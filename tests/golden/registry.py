@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.golden.case import Runner
-from tests.golden.items import evaluation, inference, networks, self_supervised, vda_losses
-
-RUNNERS: Mapping[str, Runner] = (
-    networks.ITEMS | inference.ITEMS | vda_losses.ITEMS | self_supervised.ITEMS | evaluation.ITEMS
+from tests.golden.items import (
+    adaptation,
+    evaluation,
+    inference,
+    networks,
+    self_supervised,
+    vda_losses,
 )
 
-# Items of parts that later issues build; each issue moves its own to the runners.
-NOT_YET = frozenset(
-    {
-        "14_endodav_training_losses",
-        "14b_endoufm_losses",
-    }
+RUNNERS: Mapping[str, Runner] = (
+    networks.ITEMS
+    | inference.ITEMS
+    | vda_losses.ITEMS
+    | self_supervised.ITEMS
+    | adaptation.ITEMS
+    | evaluation.ITEMS
 )

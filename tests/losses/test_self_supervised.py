@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 
 from endodav.geometry.camera import rigid, rotation_from_axis_angle
+from endodav.geometry.warp import sample
 from endodav.losses import consistency, photometric, smoothness
+from endodav.losses.colour import hsv_to_rgb, rgb_to_hsv
 
 K = torch.tensor([[[40.0, 0.0, 11.5], [0.0, 40.0, 7.5], [0.0, 0.0, 1.0]]])
 HEIGHT, WIDTH = 16, 24
@@ -198,3 +200,35 @@ def test_gradients_reach_depth_and_motion() -> None:
         assert leaf.grad is not None
         assert leaf.grad.isfinite().all()
         assert leaf.grad.any()
+
+
+def test_without_structure_only_colour_counts() -> None:
+    x, y = image(seed=1), image(seed=2)
+    error = photometric.photometric_error(x, y, ssim_share=0.0)
+    torch.testing.assert_close(error, (x - y).abs().mean(dim=1, keepdim=True))
+
+
+def test_hue_saturation_and_value_keep_all_of_a_colour() -> None:
+    rgb = image(seed=4)
+    rgb[0, :, 0, :3] = torch.tensor([[0.0, 1.0, 0.5]] * 3)  # black, white and grey
+    hsv = rgb_to_hsv(rgb)
+    assert hsv.min() >= 0
+    assert hsv.max() <= 1
+    torch.testing.assert_close(hsv_to_rgb(hsv), rgb, rtol=0, atol=1e-6)
+    whole_turn = torch.cat([hsv[:, :1] + 1, hsv[:, 1:]], dim=1)
+    torch.testing.assert_close(hsv_to_rgb(whole_turn), rgb, rtol=0, atol=1e-5)
+    red = torch.tensor([0.8, 0.2, 0.2]).view(1, 3, 1, 1)
+    turned = rgb_to_hsv(red) + torch.tensor([1 / 3, 0, 0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(hsv_to_rgb(turned), red.roll(1, dims=1))
+
+
+def test_a_coordinate_that_is_no_number_is_outside() -> None:
+    """Going back from it used to end the process."""
+    pixels = torch.full((2, HEIGHT, WIDTH, 2), float("nan"))
+    pixels[1] = float("inf")
+    images = image().requires_grad_()
+    found = sample(images, pixels.requires_grad_(), "zeros")
+    assert not found.any()
+    found.sum().backward()
+    assert images.grad is not None
+    assert not images.grad.any()

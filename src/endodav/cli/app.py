@@ -8,11 +8,13 @@ from types import FrameType
 import typer
 
 from endodav.cli import (
+    adapt,
     compare,
     demo,
     depth,
     evaluate,
     info,
+    masks,
     models,
     prepare,
     render,
@@ -48,6 +50,8 @@ for command in (
     render.render,
 ):
     app.command()(command)
+app.command("adapt")(adapt.adapt)
+app.command("masks")(masks.masks)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(compare.compare_reports)
 app.add_typer(reproduce.app, name="reproduce")

@@ -32,11 +32,24 @@ def structural_dissimilarity(x: Image, y: Image) -> Image:
     return ((1 - luminance * structure) / 2).clamp(0, 1)
 
 
-def photometric_error(prediction: Image, target: Image) -> Map:
-    """0.85 SSIM + 0.15 L1, each a mean over channels (Godard et al., CVPR 2017)."""
+def photometric_error(prediction: Image, target: Image, ssim_share: float = SSIM_SHARE) -> Map:
+    """0.85 SSIM + 0.15 L1, each a mean over channels (Godard et al., CVPR 2017).
+
+    Args:
+        prediction: image in 0..1.
+        target: image in 0..1.
+        ssim_share: weight of the structure; the colour has the rest.
+    """
+    colour = absolute_error(prediction, target)
+    if ssim_share == 0:
+        return colour
     structure = structural_dissimilarity(prediction, target).mean(dim=1, keepdim=True)
-    colour = (prediction - target).abs().mean(dim=1, keepdim=True)
-    return SSIM_SHARE * structure + (1 - SSIM_SHARE) * colour
+    return ssim_share * structure + (1 - ssim_share) * colour
+
+
+def absolute_error(prediction: Image, target: Image) -> Map:
+    """Mean over channels of the absolute difference."""
+    return (prediction - target).abs().mean(dim=1, keepdim=True)
 
 
 def negative_correlation(x: Map, y: Map) -> Map:

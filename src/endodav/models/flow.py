@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from endodav.models.resnet import WIDTHS as ENCODER_WIDTHS
+from endodav.models.resnet import ResNet18
 
 WIDTHS = (256, 128, 64, 32, 16)  # channels of the five stages, coarse to fine
 SCALES = 4
@@ -87,6 +88,27 @@ class PyramidDecoder(nn.Module):
             fused.append(x)
         pairs = zip(self.outputs, reversed(fused), strict=False)
         return [self.finish(output(x)) for output, x in pairs]
+
+
+class PairNetwork(nn.Module):
+    """What a decoder reads from two stacked images.
+
+    Args:
+        decoder: of the encoder's maps.
+    """
+
+    def __init__(self, decoder: PyramidDecoder) -> None:
+        super().__init__()
+        self.encoder = ResNet18(images=2)
+        self.decoder = decoder
+
+    def forward(
+        self,
+        first: Float[Tensor, "batch 3 height width"],
+        second: Float[Tensor, "batch 3 height width"],
+    ) -> Pyramid:
+        """Outputs at four scales, the finest first; images are in 0..1."""
+        return cast(Pyramid, self.decoder(self.encoder(torch.cat([first, second], dim=1))))
 
 
 def optical_flow_decoder() -> PyramidDecoder:

@@ -5,14 +5,16 @@ Both come without scale: the translation is in the unit of the depth it is train
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from endodav.geometry.camera import rigid, rotation_from_axis_angle
 from endodav.models.resnet import WIDTHS as ENCODER_WIDTHS
+from endodav.models.resnet import ResNet18
 
 WIDTH = 256
 MOTIONS = 2  # official checkpoints predict two; training uses the first
@@ -75,3 +77,32 @@ class IntrinsicsHead(nn.Module):
         bottom = pooled.new_tensor([[0.0, 0.0, 1.0]]).expand(len(feature), 1, 3)
         top = torch.cat([torch.diag_embed(focal), centre.unsqueeze(-1)], dim=-1)
         return torch.cat([top, bottom], dim=1)
+
+
+class CameraNetwork(nn.Module):
+    """Motion of the camera between two images, and its intrinsics.
+
+    Attributes:
+        encoder: of the two images, stacked.
+        decoder: to their motion.
+        intrinsics: to the camera.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = ResNet18(images=2)
+        self.decoder = PoseDecoder()
+        self.intrinsics = IntrinsicsHead()
+
+    def forward(
+        self,
+        first: Float[Tensor, "batch 3 height width"],
+        second: Float[Tensor, "batch 3 height width"],
+    ) -> Motion:
+        """Motion read from `first` and `second`, in 0..1; whose it is, training decides."""
+        return cast(Motion, self.decoder(self.encoder(torch.cat([first, second], dim=1))[-1]))
+
+
+def transform_of(motion: Motion) -> Float[Tensor, "batch 4 4"]:
+    """The first of the predicted motions as a rigid motion."""
+    return rigid(rotation_from_axis_angle(motion.axis_angle[:, 0]), motion.translation[:, 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,7 +37,13 @@ class AdapterFile:
     sha256: str
 
 
-def save_adapter(path: Path, model: nn.Module, preset: ModelPreset, base: LoadedModel) -> None:
+def save_adapter(
+    path: Path,
+    model: nn.Module,
+    preset: ModelPreset,
+    base: LoadedModel,
+    about: Mapping[str, str] | None = None,
+) -> None:
     """Write the tensors of `model` that `base` lacks or has otherwise; a few hundred kilobytes.
 
     Args:
@@ -44,6 +51,7 @@ def save_adapter(path: Path, model: nn.Module, preset: ModelPreset, base: Loaded
         model: the tuned network, adapters not merged.
         preset: the tuned network's architecture; licence and origin become those of the base.
         base: what it was tuned from, untouched since.
+        about: more text for the header, such as how it was tuned.
 
     Raises:
         OutputError: the file cannot be written there.
@@ -67,6 +75,7 @@ def save_adapter(path: Path, model: nn.Module, preset: ModelPreset, base: Loaded
         "preset": preset_to_json(own),
         "base": base.preset.name,
         "base_sha256": base.meta.weights_sha256,
+        **(about or {}),
     }
     write_safetensors(path, added, header)
 

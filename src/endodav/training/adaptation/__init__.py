@@ -1,0 +1,1 @@
+"""Self-supervised adaptation: depth, motion and light learned from unlabelled video alone."""

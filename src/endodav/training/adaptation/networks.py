@@ -1,0 +1,115 @@
+"""The networks that learn together: depth, and what explains how its frames differ."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from endodav.models.decompose import AdjustNet, DecomposeDecoder, Decomposition
+from endodav.models.depth import EndoDAC, EndoDAV, EndoUFM
+from endodav.models.dpt import resize
+from endodav.models.flow import (
+    PairNetwork,
+    appearance_flow_decoder,
+    disparity_decoder,
+    optical_flow_decoder,
+)
+from endodav.models.pose import CameraNetwork
+from endodav.models.resnet import ResNet18
+
+Disparities = list[Float[Tensor, "frames 1 _ _"]]
+
+
+class ResNetDepth(nn.Module):
+    """AF-SfMLearner's own depth network (Shao et al., MedIA 2022), which has no base."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = ResNet18(images=1)
+        self.decoder = disparity_decoder()
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Disparities:
+        """Disparity 0..1 at four scales, the finest first; images are in 0..1."""
+        return cast(Disparities, self.decoder(self.encoder(images)))
+
+
+DepthNetwork = EndoDAV | EndoDAC | EndoUFM | ResNetDepth
+
+
+def disparities(
+    depth: DepthNetwork, clips: Float[Tensor, "batch time 3 height width"]
+) -> Disparities:
+    """Disparity of all frames at four scales, the finest first; clips are in 0..1."""
+    seen = clips if isinstance(depth, EndoDAV) else clips.flatten(0, 1)
+    return cast(Disparities, depth(seen))
+
+
+class RegistrationNetworks(nn.Module):
+    """What AF-SfMLearner, EndoDAC and EndoDAV train.
+
+    Args:
+        depth: the depth network.
+    """
+
+    def __init__(self, depth: DepthNetwork) -> None:
+        super().__init__()
+        self.depth = depth
+        self.flow = PairNetwork(optical_flow_decoder())
+        self.appearance = PairNetwork(appearance_flow_decoder())
+        self.camera = CameraNetwork()
+
+    def train_flow(self) -> None:
+        """Batch norms of the optical flow count its batches; all others hold still."""
+        self.eval()
+        self.flow.train()
+
+    def train_depth(self) -> None:
+        """The other way round."""
+        self.train()
+        self.flow.eval()
+
+    def encoders(self) -> list[ResNet18]:
+        """What can start from ImageNet."""
+        own = [self.depth.encoder] if isinstance(self.depth, ResNetDepth) else []
+        return [self.flow.encoder, self.appearance.encoder, self.camera.encoder, *own]
+
+    def companions(self) -> list[nn.Parameter]:
+        """What trains beside the depth network, in the same phase."""
+        return [*self.appearance.parameters(), *self.camera.parameters()]
+
+
+class DecompositionNetworks(nn.Module):
+    """What EndoUFM trains.
+
+    Args:
+        depth: images to disparity at four scales; its encoder's tokens are decomposed, too.
+        decompose: from those tokens and the image to reflectance and light.
+    """
+
+    def __init__(self, depth: EndoUFM, decompose: DecomposeDecoder) -> None:
+        super().__init__()
+        self.depth = depth
+        self.decompose = decompose
+        self.adjust = AdjustNet()
+        self.camera = CameraNetwork()
+
+    def factors(self, images: Float[Tensor, "batch 3 height width"]) -> Decomposition:
+        """Reflectance and light of images in 0..1."""
+        encoder = self.depth.encoder
+        tokens = encoder(resize(images, self.depth.image_shape))
+        grid = encoder.grid(*self.depth.image_shape)
+        return cast(Decomposition, self.decompose(tokens, grid, images))
+
+    def encoders(self) -> list[ResNet18]:
+        """What can start from ImageNet."""
+        return [self.camera.encoder]
+
+    def companions(self) -> list[nn.Parameter]:
+        """What trains beside the depth network."""
+        parts = (self.decompose, self.adjust, self.camera)
+        return [parameter for part in parts for parameter in part.parameters()]
+
+
+Networks = RegistrationNetworks | DecompositionNetworks

@@ -1,0 +1,231 @@
+"""What a self-supervised run is asked to do."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from endodav.errors import RecipeError
+from endodav.losses.photometric import SSIM_SHARE
+from endodav.models.presets import PRESETS
+
+Share = Annotated[float, Field(ge=0, le=1)]
+EvenSide = Annotated[int, Field(gt=32, multiple_of=2)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: frozen, and without fields that nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RegistrationLossRecipe(Section):
+    """Weights of the losses beside registration and reprojection, which weigh 1.
+
+    Attributes:
+        method: which losses these are.
+        ssim_share: of structure in the photometric error.
+        flow_smoothness: of optical flow; halved at each coarser scale.
+        appearance: the refined target looks like the registered neighbour.
+        appearance_smoothness: of appearance flow.
+        disparity_smoothness: halved at each coarser scale.
+        projection: depth of a frame, moved to its neighbour, is the neighbour's (EndoDAV, eq. 1-3).
+        flow_projection: the same along optical flow.
+        as_released: compare depths as EndoDAV's program does: also between two clips of a batch, on
+            the image border, and against the flow.
+    """
+
+    method: Literal["registration"] = "registration"
+    ssim_share: Share = SSIM_SHARE
+    flow_smoothness: NonNegativeFloat = 1e-3
+    appearance: NonNegativeFloat = 1e-2
+    appearance_smoothness: NonNegativeFloat = 1e-2
+    disparity_smoothness: NonNegativeFloat = 1e-3
+    projection: NonNegativeFloat = 1e-2
+    flow_projection: NonNegativeFloat = 0.0
+    as_released: bool = False
+
+
+class DecompositionLossRecipe(Section):
+    """Weights of EndoUFM's losses beside reprojection, which weighs 1.
+
+    Attributes:
+        method: which losses these are.
+        ssim_share: of structure in the photometric error of the reprojection.
+        reflectance: surfaces reflect the same in both frames.
+        reconstruction: reflectance in its light is the image.
+        region_smoothness: of disparity inside each region, at the finest scale.
+    """
+
+    method: Literal["decomposition"] = "decomposition"
+    ssim_share: Share = SSIM_SHARE
+    reflectance: NonNegativeFloat = 0.2
+    reconstruction: NonNegativeFloat = 0.2
+    region_smoothness: NonNegativeFloat = 3e-3
+
+
+class DataRecipe(Section):
+    """What one step sees of the footage.
+
+    Attributes:
+        size: rows and columns that frames are resized to; even.
+        targets: frames of a clip that get a depth; it has one more on each side.
+        clips: in a batch.
+        max_stride: frames between two of a clip, drawn from 1 to this.
+        flip: how often a clip is mirrored, left and right.
+        jitter: how often a clip's colours change.
+        jitter_range: of the factors of brightness, contrast and saturation, around 1.
+        hue_range: of the turn of hue, as a share of the circle.
+        mask_highlights: leave specular highlights out of the losses.
+    """
+
+    size: tuple[EvenSide, EvenSide] = (256, 320)
+    targets: Annotated[int, Field(ge=1, le=32)] = 16
+    clips: PositiveInt = 1
+    max_stride: PositiveInt = 1
+    flip: Share = 0.5
+    jitter: Share = 0.5
+    jitter_range: Share = 0.2
+    hue_range: Share = 0.1
+    mask_highlights: bool = True
+
+
+class ScheduleRecipe(Section):
+    """Who learns when.
+
+    Attributes:
+        steps: of the run.
+        spatial_steps: in a row, of the adapters in the encoder.
+        temporal_steps: after them, of the adapters in the motion modules; 0 without.
+        warm_up_steps: after which DV-LoRA trains its vectors alone.
+        depth_every: steps between two in which depth learns; in the others only camera and light.
+        learning_rate: at the beginning.
+        decay_steps: after which it is multiplied by `decay`, again and again.
+        decay: of the learning rate.
+        max_gradient_norm: longer gradients are scaled back to it.
+    """
+
+    steps: PositiveInt = 20_000
+    spatial_steps: PositiveInt = 400
+    temporal_steps: NonNegativeInt = 100
+    warm_up_steps: NonNegativeInt = 20_000
+    depth_every: PositiveInt = 1
+    learning_rate: PositiveFloat = 1e-4
+    decay_steps: PositiveInt = 10_000
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.1
+    max_gradient_norm: PositiveFloat = 1.0
+
+
+class DepthRecipe(Section):
+    """The depth network.
+
+    Attributes:
+        family: whose adapters and output; `resnet` is AF-SfMLearner's own network, without a base.
+        adapters: kind of adapter of every MLP of the encoder.
+        rank: of low-rank adapters.
+        image_shape: rows and columns that the network resizes frames to; None takes the largest
+            multiples of its patches that fit the frames.
+        train_output: whether the output layers train, too.
+    """
+
+    family: Literal["endodav", "endodac", "endoufm", "resnet"] = "endodav"
+    adapters: Literal["lora", "dvlora", "rvlora", "ssb"] = "ssb"
+    rank: PositiveInt = 4
+    image_shape: tuple[PositiveInt, PositiveInt] | None = None
+    train_output: bool = False
+
+
+class AdaptRecipe(Section):
+    """Everything that decides what a self-supervised run computes.
+
+    Attributes:
+        name: of the run's model.
+        base: model to adapt, one of `endodav.models.presets.PRESETS`.
+        seed: of new weights, clips and augmentation.
+        depth: the network.
+        loss: its terms: by registration and appearance flow, or by reflectance and light.
+        data: what a step sees.
+        schedule: who learns when.
+    """
+
+    name: str
+    base: str = "endodav-tiny"
+    seed: NonNegativeInt = 0
+    depth: DepthRecipe = DepthRecipe()
+    loss: Annotated[
+        RegistrationLossRecipe | DecompositionLossRecipe, Field(discriminator="method")
+    ] = RegistrationLossRecipe()
+    data: DataRecipe = DataRecipe()
+    schedule: ScheduleRecipe = ScheduleRecipe()
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> AdaptRecipe:
+        if self.base not in PRESETS:
+            raise ValueError(f"'base' is '{self.base}'; allowed: {', '.join(PRESETS)}")
+        lit = isinstance(self.loss, DecompositionLossRecipe)
+        if lit != (self.depth.family == "endoufm"):
+            raise ValueError(
+                "'loss.method' and 'depth.family' do not fit: decomposition and endoufm go together"
+            )
+        return self
+
+
+def bundled_recipes() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("endodav.training.adaptation").joinpath("recipes")
+    return tuple(sorted(Path(entry.name).stem for entry in folder.iterdir()))
+
+
+def read_recipe(
+    name_or_path: str | Path, *, base: str | None = None, steps: int | None = None
+) -> AdaptRecipe:
+    """Read a recipe: a YAML file, or the name of one that comes with the package.
+
+    Args:
+        name_or_path: of the recipe.
+        base: to take instead of the recipe's.
+        steps: to take instead of the recipe's.
+
+    Raises:
+        RecipeError: there is none, it is no YAML, or it asks for something impossible.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in bundled_recipes():
+        folder = resources.files("endodav.training.adaptation")
+        text = folder.joinpath(f"recipes/{path}.yaml").read_text()
+    elif path.is_file():
+        text = path.read_text()
+    else:
+        raise RecipeError(
+            f"There is no recipe '{name_or_path}': give a YAML file or one of"
+            f" {', '.join(bundled_recipes())}."
+        )
+    try:
+        content = {"name": path.stem} | (yaml.safe_load(text) or {})
+        if base is not None:
+            content["base"] = base
+        if steps is not None:
+            content["schedule"] = content.get("schedule", {}) | {"steps": steps}
+        return AdaptRecipe.model_validate(content)
+    except (yaml.YAMLError, TypeError) as error:
+        raise RecipeError(f"The recipe '{path}' is not a YAML mapping of fields.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(
+            f"The recipe '{path}' is impossible: {field or 'it'}: {first['msg']}."
+        ) from error

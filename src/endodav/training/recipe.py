@@ -26,10 +26,7 @@ from endodav.losses.video import FLOW_TERMS
 from endodav.models.presets import PRESETS
 from endodav.synthetic import FAMILIES
 
-PATCH_SIZE = 14
-
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
-Side = Annotated[int, Field(gt=0, multiple_of=PATCH_SIZE)]
 
 
 class _Section(BaseModel):
@@ -74,13 +71,14 @@ class BatchRecipe(_Section):
     """What one step sees: clips, and single images of other clips.
 
     Attributes:
-        sizes: (height, width) of the network's input, multiples of 14; each step draws one of them.
+        sizes: (height, width) of the network's input, multiples of the side of a patch; each
+            step draws one of them.
         lengths: frames of a clip; each step draws one length.
         clip_frames: frames of all clips of a batch together; a longer clip comes alone.
         images: single images in a batch.
     """
 
-    sizes: tuple[tuple[Side, Side], ...] = Field(default=((112, 140),), min_length=1)
+    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(default=((112, 140),), min_length=1)
     lengths: tuple[PositiveInt, ...] = Field(default=(4, 8, 16, 32), min_length=1)
     clip_frames: PositiveInt = 16
     images: NonNegativeInt = 8
@@ -231,6 +229,13 @@ class TrainRecipe(_Section):
     def _is_possible(self) -> TrainRecipe:
         if self.preset not in PRESETS:
             raise ValueError(f"'preset' is '{self.preset}'; allowed: {', '.join(PRESETS)}")
+        patch = PRESETS[self.preset].encoder.patch_size
+        for size in self.batch.sizes:
+            if any(side % patch for side in size):
+                raise ValueError(
+                    f"'batch.sizes' has {size}; allowed: multiples of {patch}, the side of the"
+                    " preset's patches"
+                )
         longest = PRESETS[self.preset].max_window
         if max(self.batch.lengths) > longest:
             raise ValueError(

@@ -13,6 +13,7 @@ from endodav.training.adaptation.recipe import bundled_recipes, read_recipe
 from endodav.training.adaptation.schedule import trainable_table
 from endodav.training.adaptation.start import start
 from endodav.training.adaptation.trainer import adapt as run_adaptation
+from endodav.training.trainer import silent
 from endodav.training.watch import Record
 from endodav.video.roi import parse_field_of_view
 
@@ -63,7 +64,7 @@ def adapt(
             out,
             device=choose_device(device),
             resume=resume,
-            report=_silent if quiet else _say,
+            report=silent if quiet else _say,
         )
     if not quiet:
         err.print(f"Adapter: {weights}", markup=False)
@@ -72,7 +73,3 @@ def adapt(
 def _say(record: Record) -> None:
     shown = (f"{name} {value:.4g}" for name, value in record.items() if "norm" not in name)
     err.print(", ".join(shown), markup=False)
-
-
-def _silent(_: Record) -> None:
-    pass

@@ -47,6 +47,7 @@ class Job:
     videos: Sequence[Video]
     predictions: Iterator[Prediction]
     name: str
+    data_sha256: dict[str, str]
 
 
 def evaluate(
@@ -116,8 +117,11 @@ def evaluate(
                 device=device,
                 announce=None if quiet or json else err.print,
             )
-            predictions = (predict_once(estimator, video, place) for video in videos)
-            job = Job(videos, predictions, estimator.meta.model)
+            digests = _digests(videos)
+            predictions = (
+                predict_once(estimator, video, digests[video.name], place) for video in videos
+            )
+            job = Job(videos, predictions, estimator.meta.model, digests)
         limits = usual if depth_range is None else parse_range(depth_range)
         silent = quiet or json
         report = run(job, root, protocol, limits, METRIC_SETS[metrics], place, out_dir, silent)
@@ -162,7 +166,7 @@ def run(
     report = Report(
         title=f"{job.name} on {data}",
         data=data,
-        data_sha256={video.name: fingerprint(video) for video in job.videos},
+        data_sha256=job.data_sha256,
         predictor=_predictor(job.name, first),
         results=[summarise(one, scored) for one in protocols],
         versions=reports.versions(),
@@ -231,7 +235,12 @@ def _of_files(paths: Sequence[Path], videos: Sequence[Video], kind: Kind | None)
         )
     predictions = [open_prediction(path, kind) for path in paths]
     model = str(predictions[0].meta.get("model", predictions[0].path.name))
-    return Job(videos, iter(predictions), model)
+    return Job(videos, iter(predictions), model, _digests(videos))
+
+
+def _digests(videos: Sequence[Video]) -> dict[str, str]:
+    """What each video is made of; reads all its files, so once for predictions and report."""
+    return {video.name: fingerprint(video) for video in videos}
 
 
 def _predictor(name: str, prediction: Prediction) -> Predictor:

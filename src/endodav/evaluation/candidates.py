@@ -97,14 +97,15 @@ def score_candidates(
         OutputError: the work folder cannot be written.
     """
     found: dict[str, list[list[Errors]]] = {}
+    digests = [fingerprint(video) for video in videos]
     for candidate in candidates:
         estimator = candidate.load()
         of_lengths: list[list[Errors]] = [[] for _ in lengths]
-        for video in videos:
+        for video, digest in zip(videos, digests, strict=True):
             stem = work / "scores" / file_name(candidate.name) / file_name(video.name)
             for errors, length in zip(of_lengths, lengths, strict=True):
                 path = stem.with_name(f"{stem.name}-{protocol.name}-{length or 'all'}.json")
-                errors.append(_errors(estimator, video, protocol, length, path, work))
+                errors.append(_errors(estimator, video, digest, protocol, length, path, work))
             report(f"{candidate.name}, {video.name}: {summary(of_lengths[0][-1:])}")
         found[candidate.name] = of_lengths
     return found
@@ -124,6 +125,7 @@ def shortened(video: Video, frames: int | None) -> Video:
 def _errors(
     estimator: DepthEstimator,
     video: Video,
+    data_sha256: str,
     protocol: Protocol,
     length: int | None,
     path: Path,
@@ -134,12 +136,12 @@ def _errors(
     made_with = {
         "weights_sha256": meta.weights_sha256,
         "settings": json.loads(json.dumps(meta.settings)),
-        "data": fingerprint(video),
+        "data": data_sha256,
         "protocol": protocol.name,
     }
 
     def make() -> list[Errors]:
-        clip = Clip(predict_once(estimator, video, work), video, length)
+        clip = Clip(predict_once(estimator, video, data_sha256, work), video, length)
         return [score_video(clip, meta.kind, video, protocol)]
 
     return kept(path, made_with, make)[0]

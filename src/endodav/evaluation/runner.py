@@ -124,11 +124,19 @@ def fingerprint(video: Video) -> str:
     return digest.hexdigest()
 
 
-def predict_once(estimator: DepthEstimator, video: Video, cache: Path) -> Prediction:
+def predict_once(
+    estimator: DepthEstimator, video: Video, data_sha256: str, cache: Path
+) -> Prediction:
     """The prediction of a model, from the cache where the same run is there already.
 
     The key is made of the hash of the weights, everything that decides how they are run, and the
-    fingerprint of the data.
+    fingerprint of the data, which reads every file and is therefore the caller's to keep.
+
+    Args:
+        estimator: the model and how it is run.
+        video: what it sees.
+        data_sha256: `fingerprint` of the video.
+        cache: folder of the predictions.
 
     Raises:
         InputError: the video cannot be read.
@@ -139,7 +147,7 @@ def predict_once(estimator: DepthEstimator, video: Video, cache: Path) -> Predic
         "weights": meta.weights_sha256,
         "settings": meta.settings,
         "version": meta.endodav_version,
-        "data": fingerprint(video),
+        "data": data_sha256,
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     folder = cache / "predictions" / name

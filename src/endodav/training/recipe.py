@@ -29,11 +29,13 @@ from endodav.synthetic import FAMILIES
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of a recipe: frozen, and without fields that nobody knows."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ClipsRecipe(_Section):
+class ClipsRecipe(Section):
     """The rendered clips of a run: a window that slides over an endless sequence of them.
 
     Step k draws from the newest `keep` of the first `at_start + k * per_step` clips. So training
@@ -67,7 +69,7 @@ class ClipsRecipe(_Section):
     device: Literal["cpu", "cuda"] = "cpu"
 
 
-class BatchRecipe(_Section):
+class BatchRecipe(Section):
     """What one step sees: clips, and single images of other clips.
 
     Attributes:
@@ -84,7 +86,7 @@ class BatchRecipe(_Section):
     images: NonNegativeInt = 8
 
 
-class OptimiserRecipe(_Section):
+class OptimiserRecipe(Section):
     """AdamW with a linear warm-up and a cosine to zero.
 
     Attributes:
@@ -104,7 +106,7 @@ class OptimiserRecipe(_Section):
     max_skipped: PositiveInt = 10
 
 
-class LossRecipe(_Section):
+class LossRecipe(Section):
     """Weights of the loss.
 
     Attributes:
@@ -128,7 +130,7 @@ class LossRecipe(_Section):
     trim: Fraction = 0.0
 
 
-class DistilRecipe(_Section):
+class DistilRecipe(Section):
     """Distillation of an image model, on the single images of a batch.
 
     Attributes:
@@ -140,7 +142,7 @@ class DistilRecipe(_Section):
     weight: PositiveFloat = 0.5
 
 
-class RenderedSource(_Section):
+class RenderedSource(Section):
     """Clips that are rendered while the run goes on, as `clips` says.
 
     Attributes:
@@ -154,7 +156,7 @@ class RenderedSource(_Section):
     families: dict[str, PositiveFloat] = {}
 
 
-class DatasetSource(_Section):
+class DatasetSource(Section):
     """Clips of a dataset on disk.
 
     Attributes:
@@ -174,7 +176,7 @@ class DatasetSource(_Section):
 Source = Annotated[RenderedSource | DatasetSource, Field(discriminator="kind")]
 
 
-class WatchRecipe(_Section):
+class WatchRecipe(Section):
     """What is logged and kept while a run goes on.
 
     Attributes:
@@ -194,7 +196,7 @@ class WatchRecipe(_Section):
     checkpoint_minutes: PositiveFloat = 5.0
 
 
-class TrainRecipe(_Section):
+class TrainRecipe(Section):
     """Everything that decides what a training run computes.
 
     Attributes:
@@ -282,10 +284,26 @@ def _check(field: str, values: Iterable[str], allowed: Collection[str]) -> None:
             raise ValueError(f"{field} has '{value}'; allowed: {', '.join(allowed)}")
 
 
-def bundled_recipes() -> tuple[str, ...]:
-    """Names of the recipes that come with the package."""
-    folder = resources.files("endodav.training").joinpath("recipes")
+def bundled_recipes(package: str = "endodav.training") -> tuple[str, ...]:
+    """Names of the recipes that come with a package."""
+    folder = resources.files(package).joinpath("recipes")
     return tuple(sorted(Path(entry.name).stem for entry in folder.iterdir()))
+
+
+def recipe_text(name_or_path: str | Path, package: str = "endodav.training") -> str:
+    """What a YAML file holds, or the recipe of that name that comes with a package.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    path, bundled = Path(name_or_path), bundled_recipes(package)
+    if str(name_or_path) in bundled:
+        return resources.files(package).joinpath(f"recipes/{path}.yaml").read_text()
+    if path.is_file():
+        return path.read_text()
+    raise RecipeError(
+        f"There is no recipe '{name_or_path}': give a YAML file or one of {', '.join(bundled)}."
+    )
 
 
 def read_recipe(name_or_path: str | Path) -> TrainRecipe:
@@ -295,16 +313,7 @@ def read_recipe(name_or_path: str | Path) -> TrainRecipe:
         RecipeError: there is none, it is no YAML, or it asks for something impossible; the message
             names the field and what it may be.
     """
-    path = Path(name_or_path)
-    if str(name_or_path) in bundled_recipes():
-        text = resources.files("endodav.training").joinpath(f"recipes/{path}.yaml").read_text()
-    elif path.is_file():
-        text = path.read_text()
-    else:
-        raise RecipeError(
-            f"There is no recipe '{name_or_path}': give a YAML file or one of"
-            f" {', '.join(bundled_recipes())}."
-        )
+    path, text = Path(name_or_path), recipe_text(name_or_path)
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -350,4 +359,4 @@ def _section(location: tuple[int | str, ...]) -> type[BaseModel]:
     return section
 
 
-SOURCES: dict[str, type[_Section]] = {"rendered": RenderedSource, "dataset": DatasetSource}
+SOURCES: dict[str, type[Section]] = {"rendered": RenderedSource, "dataset": DatasetSource}

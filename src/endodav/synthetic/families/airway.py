@@ -72,14 +72,17 @@ def draw_airway(rng: np.random.Generator, frames: int) -> Scene:
 def _tracheal_radii(rng: np.random.Generator, grid: Grid) -> Float[Tensor, "rows cols"]:
     """Rings of cartilage, open behind, on a tube that is flattened there."""
     shape = 1 + rng.uniform(0, 0.08) * closed_noise(rng, (8, 4), grid.shape, octaves=2)
-    pitch = rng.uniform(0.25, 0.6)
-    width = (0.2 * pitch, 0.35 * pitch)
-    shape = shape * rings(rng, grid, pitch, rng.uniform(0.02, 0.14), width, lobes=1)
+    shape = shape * _cartilage(rng, grid, rng.uniform(0.25, 0.6))
     behind = torch.exp(-((grid.angle / rng.uniform(0.5, 1.0)).square()))
     shape = shape * (1 - rng.uniform(0, 0.3) * behind)
     for _ in range(int(rng.integers(0, 3))):
         shape = shape - bump(rng, grid, (0.06, 0.25))
     return shape
+
+
+def _cartilage(rng: np.random.Generator, grid: Grid, pitch: float) -> Float[Tensor, "rows cols"]:
+    """Factor of rings at about this distance from each other, strongest on one side."""
+    return rings(rng, grid, pitch, rng.uniform(0.02, 0.14), (0.2 * pitch, 0.35 * pitch), lobes=1)
 
 
 def _nasal_radii(rng: np.random.Generator, grid: Grid) -> Float[Tensor, "rows cols"]:
@@ -135,10 +138,7 @@ def _branch(
 ) -> Wall:
     grid = tube_grid(half_length, BRANCH_SHAPE)
     shape = 1 + rng.uniform(0, 0.08) * closed_noise(rng, (8, 4), grid.shape, octaves=2)
-    pitch = rng.uniform(0.3, 0.7)
-    shape = shape * rings(
-        rng, grid, pitch, rng.uniform(0.02, 0.14), (0.2 * pitch, 0.35 * pitch), lobes=1
-    )
+    shape = shape * _cartilage(rng, grid, rng.uniform(0.3, 0.7))
     shape = shape + roughness(rng, grid, rng.uniform(0.002, 0.02))
     shape = shape * closed_ends(grid, half_length * rng.uniform(0.3, 0.95), rng.uniform(0.4, 1.2))
     changes = gentle_change(rng, grid, 0.0)

@@ -1,7 +1,7 @@
 """Unlabelled footage: any folder of videos and images as clips, decoded when they are wanted.
 
-A first pass over each video finds its times, its cuts and its field of view; they are kept beside
-the run, so that it happens once. A clip never crosses a cut, and never leaves its video.
+A first pass over each video finds its times, its cuts and its field of view. A clip never crosses
+a cut, and never leaves its video.
 """
 
 from __future__ import annotations

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -22,15 +19,13 @@ from pydantic import (
 from endodav.errors import RecipeError
 from endodav.losses.photometric import SSIM_SHARE
 from endodav.models.presets import PRESETS
+from endodav.training import recipe as training_recipe
+from endodav.training.recipe import Section
+
+PACKAGE = "endodav.training.adaptation"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 EvenSide = Annotated[int, Field(gt=32, multiple_of=2)]
-
-
-class Section(BaseModel):
-    """A part of a recipe: frozen, and without fields that nobody knows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RegistrationLossRecipe(Section):
@@ -186,8 +181,7 @@ class AdaptRecipe(Section):
 
 def bundled_recipes() -> tuple[str, ...]:
     """Names of the recipes that come with the package."""
-    folder = resources.files("endodav.training.adaptation").joinpath("recipes")
-    return tuple(sorted(Path(entry.name).stem for entry in folder.iterdir()))
+    return training_recipe.bundled_recipes(PACKAGE)
 
 
 def read_recipe(
@@ -203,17 +197,7 @@ def read_recipe(
     Raises:
         RecipeError: there is none, it is no YAML, or it asks for something impossible.
     """
-    path = Path(name_or_path)
-    if str(name_or_path) in bundled_recipes():
-        folder = resources.files("endodav.training.adaptation")
-        text = folder.joinpath(f"recipes/{path}.yaml").read_text()
-    elif path.is_file():
-        text = path.read_text()
-    else:
-        raise RecipeError(
-            f"There is no recipe '{name_or_path}': give a YAML file or one of"
-            f" {', '.join(bundled_recipes())}."
-        )
+    path, text = Path(name_or_path), training_recipe.recipe_text(name_or_path, PACKAGE)
     try:
         content = {"name": path.stem} | (yaml.safe_load(text) or {})
         if base is not None:

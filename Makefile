@@ -42,7 +42,7 @@ golden: setup  ## Compare with every golden in ../shared/golden/open.
 	$(PYTHON) -m tests.golden ../shared/golden/open
 
 lock:  ## Resolve the dependencies anew into requirements.lock.
-	$(UV) pip compile --quiet --universal --generate-hashes --upgrade --group dev \
+	$(UV) pip compile --quiet --universal --generate-hashes --upgrade --all-extras --group dev \
 		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
 
 clean:  ## Remove what make made.

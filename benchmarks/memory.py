@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from endodav.bench.machine import MEGABYTE, hardware, peak_memory_mb, versions
 from endodav.errors import AlignmentWarning
 from endodav.inference.engine import DepthEngine
 from endodav.inference.settings import InferenceSettings
@@ -40,7 +38,6 @@ from endodav.video.sink import open_sink
 from endodav.video.source import open_source
 
 PRESET = PRESETS["endodav-tiny"]
-MEGABYTE = 2**20
 
 
 def moving_texture(count: int, height: int, width: int) -> Iterator[np.ndarray]:
@@ -48,15 +45,6 @@ def moving_texture(count: int, height: int, width: int) -> Iterator[np.ndarray]:
     texture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     for index in range(count):
         yield np.roll(texture, (index, 2 * index), axis=(0, 1))
-
-
-def peak_memory() -> float:
-    """Highest resident memory of this process so far, in MB (2^20 bytes)."""
-    status = Path("/proc/self/status")
-    if status.exists():  # unlike getrusage's, this figure starts anew with the program
-        lines = status.read_text().splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE
 
 
 def run(frames: int, args: argparse.Namespace) -> dict[str, float]:
@@ -79,7 +67,7 @@ def run(frames: int, args: argparse.Namespace) -> dict[str, float]:
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     return {
         "frames": frames,
-        "peak_mb": round(peak_memory(), 1),
+        "peak_mb": round(peak_memory_mb(), 1),
         "seconds": round(time.perf_counter() - begin, 1),
         "written_mb": round(size / MEGABYTE, 1),
     }
@@ -120,10 +108,8 @@ def main() -> int:
         "network_input": args.input_size,
         "formats": args.format,
         "window": [PLANS["vda"].length, PLANS["vda"].overlap],
-        "versions": {name: version(name) for name in ("endodav", "torch", "numpy")},
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "threads": torch.get_num_threads(),
+        "versions": versions(),
+        "hardware": hardware(),
     }
     print(json.dumps(report, indent=2))
     return 0 if report["within_limit"] else 1

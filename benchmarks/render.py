@@ -12,24 +12,17 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from endodav.bench.machine import hardware, versions
 from endodav.synthetic import FAMILIES, render_clip
 
 SIZES = ((112, 140), (224, 280))
 PROCESSES = 2
-
-
-def cpu_name() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def one_device(family: str, size: tuple[int, int], device: str, args: argparse.Namespace) -> dict:
@@ -81,13 +74,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     report: dict[str, object] = {
-        "cpu": cpu_name(),
-        "cpu_count": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "load_average_before": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
+        "hardware": hardware(),
+        "versions": versions(),
         "frames_a_clip": args.frames,
         "clips_a_family": args.repeats,
     }

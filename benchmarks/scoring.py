@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from endodav.bench.machine import hardware, peak_memory_mb, versions
 from endodav.data.files import depth_codes
 from endodav.data.sequence import FrameRef, Sequence
 from endodav.evaluation.metrics import STANDARD
@@ -86,15 +84,13 @@ def measure(folder: Path, protocol: str) -> dict[str, object]:
         prediction, sequence(folder), [PROTOCOLS[protocol]], STANDARD, scratch=folder
     )
     seconds, score = time.perf_counter() - begin, found.scores[0]
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
     return {
         "protocol": protocol,
         "frames": score.frames,
         "seconds": round(seconds, 2),
         "frames_per_second": round(score.frames / seconds, 1),
         "cpu_ms_per_frame": round(1000 * (time.process_time() - cpu) / score.frames, 1),
-        "peak_rss_mb": round(peak),
+        "peak_rss_mb": round(peak_memory_mb()),
         "metrics": {name: round(value, 6) for name, value in score.metrics.items()},
     }
 
@@ -125,9 +121,8 @@ def main() -> int:
         "runs": runs,
         "limits": {"peak_rss_mb": LIMIT_MB, "frames_per_second": LIMIT_RATE},
         "within_limits": enough,
-        "load_average": os.getloadavg()[0],
-        "versions": {name: version(name) for name in ("endodav", "numpy")},
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
+        "versions": versions(),
+        "hardware": hardware(),
     }
     RESULT.write_text(json.dumps(report, indent=2) + "\n")
     print(RESULT.read_text(), end="")

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from endodav.bench.machine import hardware, versions
 from endodav.data.registry import open_dataset
 from endodav.evaluation.protocols import per_frame_least_squares_in_depth
 from endodav.inference.estimator import DepthEstimator
@@ -62,8 +60,8 @@ def main() -> None:
         "data": "SimCol3D sample, 10 frames of 475x475",
         "protocol": "per-frame least-squares scale and shift in depth; mean over frames",
         "results": results,
-        "versions": {name: version(name) for name in ("endodav", "torch", "numpy")},
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
+        "versions": versions(),
+        "hardware": hardware(),
     }
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(report, indent=2) + "\n")
@@ -73,7 +71,8 @@ def main() -> None:
 def read(folder: Path) -> Clip:
     (sequence,) = open_dataset("simcol3d", folder)
     samples = list(sequence)
-    return Clip(*(np.stack([getattr(sample, part) for sample in samples]) for part in Clip._fields))
+    images, depth = zip(*((sample.image, sample.depth) for sample in samples), strict=True)
+    return Clip(np.stack(images), np.stack(depth))
 
 
 def errors(prediction: np.ndarray, kind: Kind, clip: Clip) -> dict[str, float]:

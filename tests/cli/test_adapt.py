@@ -1,10 +1,14 @@
 """`endodav adapt` and `endodav masks` from the command line."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from endodav.models import flow, pose, resnet
 from endodav.synthetic import render_clip, write_video
+from endodav.training.adaptation import start
 
 
 @pytest.fixture
@@ -15,17 +19,71 @@ def footage(tmp_path):
     return folder
 
 
-def test_a_dry_run_says_what_would_train(endodav, footage, tmp_path):
-    done = endodav("adapt", footage, "--out", "run", "--base", "endodav-tiny", "--dry-run")
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    """Small enough for a test, with companions of a hundredth of their size."""
+    for module, name, value in (
+        (resnet, "WIDTHS", (8,) * 5),
+        (flow, "ENCODER_WIDTHS", (8,) * 5),
+        (pose, "ENCODER_WIDTHS", (8,) * 5),
+    ):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(start, "imagenet_file", lambda _: None)
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        "data: {size: [64, 64], targets: 2}\n"
+        "depth: {image_shape: [28, 28]}\n"
+        "schedule: {steps: 2, spatial_steps: 1, temporal_steps: 1, decay_steps: 1}\n"
+        "watch: {steps: 1, clips: 1, log_steps: 1}\n"
+    )
+    return path
+
+
+def test_a_dry_run_does_one_step_and_leaves_nothing(endodav, footage, recipe, tmp_path):
+    done = endodav("adapt", footage, "--out", "run", "--recipe", recipe, "--dry-run")
     assert done.code == 0, done.err
-    assert "a.mp4: 20 frames, 0 cuts" in done.err
-    assert "scalars" in done.err
+    for said in (
+        "a.mp4: 20 frames, 0 cuts, 4 frames held out",
+        "scalars",
+        "1e-05",
+        "1 x 4 x 3 x 64",
+    ):
+        assert said in done.err
+    assert "depth/reprojection" in done.err
+    assert "GiB" in done.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_watched_resumed_and_used(endodav, footage, recipe, tmp_path):
+    done = endodav("adapt", footage, "--out", "run", "--recipe", recipe)
+    assert done.code == 0, done.err
+    assert "step 2 of 2" in done.err
+    assert "held out: photometric" in done.err
+    assert (tmp_path / "run" / "report.html").exists()
+    again = endodav("adapt", footage, "--out", "run", "--resume", "--steps", 3, "--quiet")
+    assert again.code == 0, again.err
+    assert "reprojection" not in again.err
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] == 3
+
+
+def test_a_base_of_another_architecture_is_one_sentence(endodav, footage, recipe):
+    done = endodav(
+        "adapt", footage, "--out", "run", "--recipe", recipe, "--base", "endodac-vits", "--dry-run"
+    )
+    assert done.code in (4, 6)
+    assert "endodac" in done.err
+    assert "bug" not in done.err
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(("--roi", "oval:1,2"), "oval"), (("--recipe", "nothing"), "endoufm")],
+    [
+        (("--roi", "oval:1,2"), "oval"),
+        (("--recipe", "nothing"), "endoufm"),
+        (("--precision", "fp16", "--device", "cpu"), "CUDA only"),
+        (("--precision", "fp8"), "bf16"),
+    ],
 )
 def test_what_cannot_be_is_one_sentence(endodav, footage, options, said):
     done = endodav("adapt", footage, "--out", "run", "--dry-run", *options)

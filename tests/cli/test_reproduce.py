@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from endodav.data.dataset import Clip
 from endodav.data.folder import FOLDER
+from endodav.evaluation.reproduction import Published, Row, Table
+from endodav.training.adaptation.recipe import AdaptRecipe
 
 SMALL = ("--input-size", 28, "--quiet")
 
@@ -105,3 +108,51 @@ def test_a_mistake_is_answered_with_one_sentence(
     done = endodav("reproduce", *arguments, "--quiet")
     assert (done.code, said in done.err) == (code, True), done.err
     assert "Traceback" not in done.err
+
+
+def test_an_adaptation_is_compared_with_what_it_began_with(
+    endodav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("endodav.training.adaptation.start.imagenet_file", lambda _: None)
+    folder = tmp_path / "footage"
+    folder.mkdir()
+    wall = np.random.default_rng(0).integers(40, 220, (4, 6, 3)).astype(np.uint8)
+    wall = wall.repeat(12, 0).repeat(12, 1)
+    for k in range(12):
+        Image.fromarray(wall[:, k : k + 60]).save(folder / f"{k:02d}.png")
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(
+        "data: {size: [34, 34], targets: 2}\n"
+        "depth: {image_shape: [28, 28]}\n"
+        "schedule: {steps: 1}\n"
+        "watch: {steps: 0, picture_steps: 0}\n"
+    )
+    adapted = endodav("adapt", folder, "--out", "run", "--recipe", recipe, "--quiet")
+    assert adapted.code == 0, adapted.err
+    done = endodav("reproduce", "consistency", "--run", "run", "--data", folder, "--clips", 2)
+    assert done.code == 0, done.err
+    assert "photometric" in done.out
+    stored = tmp_path / "reproduced" / "consistency-run.json"
+    assert names(stored) == ["base", "adapted"]
+    assert len(list(stored.parent.glob("consistency-run-*.png"))) == 3
+    wrong = endodav("reproduce", "consistency", "--run", "footage", "--data", folder)
+    assert (wrong.code, "a folder that `endodav adapt` wrote" in wrong.err) == (6, True)
+
+
+def test_the_ablation_writes_its_table(
+    endodav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def tables(recipe: AdaptRecipe, seeds: int, work: Path, report: object) -> dict[str, Table]:
+        asked.extend((recipe.schedule.steps, seeds, work))
+        row = Row("weakened", {"abs_rel": np.full((1, 2), 0.5)})
+        return {"seen": Table("title", "protocol", ["a", "b"], [row], Published("no paper"))}
+
+    monkeypatch.setattr("endodav.training.adaptation.study.study_tables", tables)
+    done = endodav("reproduce", "ablation", "--steps", 7, "--seeds", 2)
+    assert done.code == 0, done.err
+    assert asked == [7, 2, Path("reproduced/work")]
+    assert (tmp_path / "reproduced" / "ablation-seen.md").exists()
+    wrong = endodav("reproduce", "ablation", "--recipe", "nothing")
+    assert wrong.code == 6

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import h5py
 import numpy as np
 import OpenEXR
 from PIL import Image
+from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 
 FRAMES, HEIGHT, WIDTH = 3, 24, 32
@@ -362,6 +364,26 @@ def nyuv2(root: Path, truth: Truth) -> None:
     for k in range(FRAMES):
         _picture(root / "bathroom" / f"rgb_{k + 45:05d}.jpg", truth.images[k])
         _codes(root / "bathroom" / f"sync_depth_{k + 45:05d}.png", truth.depth[k], 1)
+
+
+def nyuv2_labelled(root: Path, truth: Truth, split: bool = True) -> None:
+    """HDF5 behind MATLAB's header, as version 7.3 writes it, and the split in its older format."""
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / "nyu_depth_v2_labeled.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, values in (
+            ("images", truth.images.transpose(0, 3, 2, 1)),
+            ("depths", (truth.depth / 1000).transpose(0, 2, 1).astype(np.float32)),
+        ):
+            options = {"compression": "gzip", "chunks": (1, *values.shape[1:])}
+            file.create_dataset(name, data=values, **options).attrs["MATLAB_class"] = np.bytes_(
+                "uint8" if name == "images" else "single"
+            )
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
+    if split:
+        arrays = {"trainNdxs": np.array([[3.0]]), "testNdxs": np.array([[1.0], [2.0]])}
+        savemat(root / "splits.mat", arrays, do_compression=True)
 
 
 def sintel(root: Path, truth: Truth) -> None:

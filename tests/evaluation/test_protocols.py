@@ -19,11 +19,10 @@ from endodav.evaluation.protocols import (
     EvalFrame,
     Scope,
     align,
-    depth_from_inverse,
     per_frame_least_squares_in_depth,
-    resized,
     score,
 )
+from endodav.evaluation.spaces import converted, resized
 from endodav.types import Kind
 
 SCALES_ONLY = ("endodac", "video-median")
@@ -137,11 +136,50 @@ def test_depth_of_zero_has_no_scale() -> None:
             score(clip(np.zeros((3, 6, 7))), Kind.DEPTH, PROTOCOLS[name])
 
 
-def test_the_frame_that_cannot_be_aligned_is_named() -> None:
+def test_a_degenerate_frame_counts_as_the_best_constant() -> None:
     prediction = truth()
     prediction[1] = 3
-    with pytest.raises(InputError, match="Frame 1: "):
-        score(clip(prediction), Kind.DEPTH, PROTOCOLS["per-frame-lstsq"])
+    found = score(clip(prediction), Kind.DEPTH, PROTOCOLS["per-frame-lstsq"])
+    mean = np.mean(np.abs(truth()[1].mean() - truth()[1]) / truth()[1])
+    assert (found.degenerate, found.inverted) == (1, 0)
+    assert found.errors.abs_rel == pytest.approx(mean / 3)
+    aligned = list(align(clip(prediction), Kind.DEPTH, PROTOCOLS["per-frame-lstsq"]))[1]
+    assert aligned.depth == pytest.approx(truth()[1].mean())
+    prediction[1] = 0
+    found = score(clip(prediction), Kind.DEPTH, PROTOCOLS["endodac"])
+    middle = np.mean(np.abs(np.median(truth()[1]) - truth()[1]) / truth()[1])
+    assert found.errors.abs_rel == pytest.approx(middle / 3)
+
+
+@pytest.mark.parametrize("name", [*SHIFTS_TOO, *INVERSE])
+def test_frames_that_are_all_degenerate_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="same at every usable pixel"):
+        score(clip(np.full((3, 6, 7), 3.0)), Kind.DEPTH, PROTOCOLS[name])
+    with pytest.raises(InputError, match="same at every usable pixel"):
+        list(align(clip(np.full((3, 6, 7), 3.0)), Kind.DEPTH, PROTOCOLS[name]))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("vda", Kind.INVERSE_DEPTH, 3),
+        ("first-frame", Kind.INVERSE_DEPTH, 3),
+        ("per-frame-lstsq", Kind.DEPTH, 3),
+        ("endodav", Kind.DEPTH, 0),  # deviations are positive: this rule cannot turn a scale round
+        ("endodac", Kind.DEPTH, 0),
+    ],
+)
+def test_near_and_far_turned_round_is_counted(name: str, kind: Kind, expected: int) -> None:
+    values = truth() if kind is Kind.DEPTH else 1 / truth()
+    against = values.max() + values.min() - values
+    assert score(clip(against), kind, PROTOCOLS[name]).inverted == expected
+    assert score(clip(values), kind, PROTOCOLS[name]).inverted == 0
+
+
+def test_a_single_frame_turned_round_is_counted() -> None:
+    prediction = truth()
+    prediction[2] = 100 - prediction[2]
+    assert score(clip(prediction), Kind.DEPTH, PROTOCOLS["per-frame-lstsq"]).inverted == 1
 
 
 def test_sizes_that_differ_are_named() -> None:
@@ -174,7 +212,7 @@ def test_a_constant_is_a_floor_while_training() -> None:
 
 @pytest.mark.parametrize("inverse", [np.zeros((2, 2)), np.eye(2), np.full((2, 2), 1e-30)])
 def test_depth_is_finite_and_positive_for_every_inverse_depth(inverse: np.ndarray) -> None:
-    depth = depth_from_inverse(inverse)
+    depth = converted(inverse, inverse.max(), Kind.INVERSE_DEPTH, Kind.DEPTH)
     assert np.isfinite(depth).all()
     assert (depth > 0).all()
     assert depth.max() <= 100.001 * depth.min()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import OpenEXR
 import pytest
 from PIL import Image
 
@@ -14,16 +17,17 @@ from endodav.errors import InputError, RecipeError
 from endodav.evaluation.comparison import NO_DIFFERENCE, compare
 from endodav.evaluation.html import to_html
 from endodav.evaluation.predictions import Prediction, open_prediction
-from endodav.evaluation.protocols import PROTOCOLS, EvalFrame, score
+from endodav.evaluation.protocols import PROTOCOLS, EvalFrame, Protocol, score
 from endodav.evaluation.report import (
     FILENAME,
     Predictor,
     Report,
+    notes,
     read_report,
     summarise,
     to_markdown,
 )
-from endodav.evaluation.runner import choose_protocols, evaluate_video, fingerprint
+from endodav.evaluation.runner import Scored, choose_protocols, evaluate_video, fingerprint
 from endodav.evaluation.spool import Spool
 from endodav.types import Kind
 
@@ -52,6 +56,15 @@ def prediction(values: np.ndarray, kind: Kind = Kind.DEPTH) -> Prediction:
     return Prediction(Path("p.npz"), kind, {}, lambda: iter(values), len(values))
 
 
+def report_from(scored: list[Scored], protocols: list[Protocol], **changes: Any) -> Report:
+    predictor = Predictor(
+        model="m", weights_sha256="abc", kind="depth", units="mm", seeds="one", settings={}
+    )
+    facts = {"title": "t", "data": "test", "data_sha256": {}, "versions": {}} | changes
+    results = [summarise(protocol, scored) for protocol in protocols]
+    return Report(predictor=predictor, results=results, **facts)
+
+
 def report_of(tmp_path: Path, noise: float, names: int = 3) -> Report:
     scored, videos = [], []
     protocol = PROTOCOLS["endodac"]
@@ -61,17 +74,8 @@ def report_of(tmp_path: Path, noise: float, names: int = 3) -> Report:
         off = depth * (1 + noise * rng.uniform(-1, 1, depth.shape)).astype(np.float32)
         videos.append(video(tmp_path, depth, name=f"v{k}_"))
         scored.append(evaluate_video(prediction(off), videos[-1], [protocol], pictures=True))
-    predictor = Predictor(
-        model="m", weights_sha256="abc", kind="depth", units="mm", seeds="one", settings={}
-    )
-    report = Report(
-        title=f"noise {noise}",
-        data="test",
-        data_sha256={one.name: fingerprint(one) for one in videos},
-        predictor=predictor,
-        results=[summarise(protocol, scored)],
-        versions={},
-    )
+    digests = {one.name: fingerprint(one) for one in videos}
+    report = report_from(scored, [protocol], title=f"noise {noise}", data_sha256=digests)
     html = to_html(report, {one.name: one.pictures for one in scored if one.pictures})
     assert html.count("data:image/png;base64,") == 7 * names
     assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
@@ -93,14 +97,23 @@ def test_spooled_scores_are_those_in_memory(tmp_path: Path) -> None:
 
 
 def test_the_scratch_file_is_gone_through_again_and_again(tmp_path: Path) -> None:
-    frames = [EvalFrame(t, t, t > 40) for t in truth()]
-    with Spool(iter(frames), tmp_path) as spool:
+    depth = truth()
+    depth[0] = 90  # known all over
+    depth[1] = 1  # known nowhere
+    frames = [EvalFrame(-t, t, t > 40) for t in depth]
+    with Spool(iter(frames), tmp_path / "made") as spool:
         for _ in range(2):
             for ours, given in zip(spool, frames, strict=True):
                 assert (ours.prediction == given.prediction).all()
                 assert (ours.valid == given.valid).all()
-        assert len(list(spool.first(2))) == 2
-    assert not list(tmp_path.iterdir())
+                assert (ours.truth == given.truth * given.valid).all()
+            for ours, given in zip(spool.known(), frames, strict=True):
+                assert (ours.prediction == given.prediction[given.valid]).all()
+                assert (ours.truth == given.truth[given.valid]).all()
+                assert ours.largest == given.prediction.max()
+        assert len(list(spool.beginning(2))) == len(list(spool.beginning(2).known())) == 2
+        assert spool.not_positive == 1
+    assert not list((tmp_path / "made").iterdir())
 
 
 def test_without_poses_tae_says_that_it_cannot(tmp_path: Path) -> None:
@@ -123,6 +136,42 @@ def test_values_that_are_not_positive_are_noticed(tmp_path: Path) -> None:
     off[:, 0] = -1
     found = evaluate_video(prediction(off), video(tmp_path, truth()), [PROTOCOLS["endodav"]])
     assert any("8.33% of the predicted values" in note for note in found.scores[0].notes)
+
+
+def test_what_runs_against_the_truth_is_warned_of_once_a_video(tmp_path: Path) -> None:
+    protocols = [PROTOCOLS[name] for name in ("vda", "per-frame-lstsq", "endodac")]
+    against = 90 - truth()
+    scored = evaluate_video(prediction(against), video(tmp_path, truth()), protocols)
+    assert [one.inverted for one in scored.scores] == [FRAMES, FRAMES, 0]
+    (said,) = (note for note in notes(report_from([scored], protocols)) if "turns near" in note)
+    assert said.startswith("v: the fit turns near and far round in 4 of 4 frames (vda), 4 of 4 ")
+    assert said in to_markdown(report_from([scored], protocols))
+
+
+def test_a_constant_frame_among_others_is_noted_and_not_fatal(tmp_path: Path) -> None:
+    off = truth()
+    off[2] = 7
+    protocols = [PROTOCOLS["per-frame-lstsq"], PROTOCOLS["vda"]]
+    scored = evaluate_video(prediction(off), video(tmp_path, truth()), protocols)
+    assert [one.degenerate for one in scored.scores] == [1, 0]
+    found = notes(report_from([scored], protocols))
+    assert any("undetermined in 1 of 4 frames (per-frame-lstsq)" in note for note in found)
+
+
+def test_drift_is_measured_at_the_lengths_that_the_video_has(tmp_path: Path) -> None:
+    off = truth() * np.linspace(1, 2, FRAMES, dtype=np.float32)[:, None, None]
+    protocol = PROTOCOLS["video-median"]
+    sequence = video(tmp_path, truth())
+    found = evaluate_video(prediction(off), sequence, [protocol], lengths=(2, 4, 9)).scores[0]
+    assert list(found.drift) == [2, 4]
+    assert found.drift[4] == found.metrics["abs_rel"] > found.drift[2]
+
+
+def test_only_what_is_asked_for_is_computed(tmp_path: Path) -> None:
+    sequence = replace(video(tmp_path, truth()), read_image=lambda _: pytest.fail("not wanted"))
+    names = ("abs_rel", "tae_vda", "boundary_f1")
+    found = evaluate_video(prediction(truth()), sequence, [PROTOCOLS["metric"]], names).scores[0]
+    assert tuple(found.metrics) == ("abs_rel", "boundary_f1", "tae_vda")
 
 
 @pytest.mark.parametrize(
@@ -156,12 +205,14 @@ def test_protocols_by_name() -> None:
 def test_foreign_files_are_read(tmp_path: Path) -> None:
     values = truth()
     np.savez(tmp_path / "p.npz", prediction=values, times=np.arange(4.0))
-    (tmp_path / "npy").mkdir()
-    (tmp_path / "png").mkdir()
+    for kind in ("npy", "png", "exr"):
+        (tmp_path / kind).mkdir()
     for k, one in enumerate(values):
         np.save(tmp_path / "npy" / f"{k}.npy", one)
         Image.fromarray(one.astype(np.uint16)).save(tmp_path / "png" / f"{k}.png")
-    for name, wanted in (("p.npz", values), ("npy", values), ("png", values.astype(np.uint16))):
+        OpenEXR.File({}, {"Z": OpenEXR.Channel(one)}).write(str(tmp_path / "exr" / f"{k}.exr"))
+    codes = values.astype(np.uint16)
+    for name, wanted in (("p.npz", values), ("npy", values), ("png", codes), ("exr", values)):
         found = open_prediction(tmp_path / name, Kind.DEPTH)
         assert found.count == FRAMES
         assert (np.stack(list(found.maps())) == wanted).all()

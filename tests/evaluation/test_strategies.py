@@ -18,12 +18,12 @@ from endodav.evaluation import candidates, papers, runner
 from endodav.evaluation.candidates import (
     Candidate,
     as_row,
+    errors_of,
     score_candidates,
-    score_video,
     shortened,
-    true_tae,
 )
 from endodav.evaluation.protocols import PROTOCOLS, EvalFrame
+from endodav.evaluation.scoring import true_tae
 from endodav.evaluation.strategies import Setting, default_settings, strategy_table
 from endodav.inference.estimator import DepthEstimator
 from endodav.types import Kind
@@ -87,7 +87,7 @@ def test_all_strategies_and_sizes_are_compared_by_default() -> None:
 
 def test_the_truth_scores_perfectly_and_is_consistent(videos: list[Video]) -> None:
     clip = [EvalFrame(1 / s.depth, s.depth, s.valid) for s in videos[0]]
-    errors = score_video(clip, Kind.INVERSE_DEPTH, videos[0], PROTOCOLS["vda"])
+    errors = errors_of(clip, Kind.INVERSE_DEPTH, videos[0], PROTOCOLS["vda"])
     assert errors["abs_rel"] == pytest.approx(0, abs=1e-4)
     assert errors["delta1"] == 1
     assert errors["tae"] == pytest.approx(true_tae(videos[0]), abs=0.01)
@@ -100,14 +100,14 @@ def test_without_poses_there_is_no_consistency_to_measure(
         path.unlink()
     blind = next(open_dataset("folder", tmp_path / "data"))
     clip = [EvalFrame(1 / s.depth, s.depth, s.valid) for s in blind]
-    assert "tae" not in score_video(clip, Kind.INVERSE_DEPTH, blind, PROTOCOLS["vda"])
+    assert "tae" not in errors_of(clip, Kind.INVERSE_DEPTH, blind, PROTOCOLS["vda"])
 
 
 def test_what_has_been_scored_is_not_computed_again(
     videos: list[Video], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predicted = counted(monkeypatch, runner, "predict")
-    scored = counted(monkeypatch, candidates, "score_video")
+    scored = counted(monkeypatch, candidates, "evaluate_video")
 
     def run(protocol: str, chosen: list[Video], **options: object) -> tuple[int, int]:
         predicted.clear()
@@ -128,9 +128,9 @@ def counted(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> l
     calls: list[object] = []
     original: Callable[..., object] = getattr(module, name)
 
-    def call(*arguments: object) -> object:
+    def call(*arguments: object, **options: object) -> object:
         calls.append(arguments)
-        return original(*arguments)
+        return original(*arguments, **options)
 
     monkeypatch.setattr(module, name, call)
     return calls
@@ -141,8 +141,8 @@ def test_the_stored_scores_are_those_of_the_prediction(videos: list[Video], tmp_
     stored = score_candidates([candidate], videos, PROTOCOLS["vda"], tmp_path / "work", ignore)
     depth = tiny().predict(sample.image for sample in videos[1])
     clip = [EvalFrame(d, s.depth, s.valid) for d, s in zip(depth, videos[1], strict=True)]
-    expected = score_video(clip, Kind.INVERSE_DEPTH, videos[1], PROTOCOLS["vda"])
-    assert stored["one"][0][1] == pytest.approx(expected)
+    expected = errors_of(clip, Kind.INVERSE_DEPTH, videos[1], PROTOCOLS["vda"])
+    assert stored["one"][0][1] == pytest.approx(expected | {"weights": tiny().meta.weights_sha256})
 
 
 def test_a_strategy_table_has_a_row_a_setting_and_a_verdict(

@@ -25,7 +25,17 @@ def tiny_preset(**changes: object) -> ModelPreset:
     return replace(preset, preprocessing=preprocessing, **changes)  # type: ignore[arg-type]
 
 
-class Luminance(nn.Module):
+class ByFrame(nn.Module):
+    """A network whose frames give nothing but themselves before they meet."""
+
+    def encode(self, frames: Tensor) -> list[Tensor]:
+        return [frames]
+
+    def decode(self, maps: list[Tensor]) -> Tensor:
+        return self.predict_clip(maps[0])
+
+
+class Luminance(ByFrame):
     """Depth is the mean of the channels, in a scale and shift that change from call to call."""
 
     def __init__(self, affines: tuple[tuple[float, float], ...] = ((1.0, 0.0),)) -> None:
@@ -41,7 +51,7 @@ class Luminance(nn.Module):
         return frames.mean(dim=1) * scale + shift
 
 
-class ClipMean(nn.Module):
+class ClipMean(ByFrame):
     """Depth depends on every frame of the clip and on the position in it, as with attention."""
 
     def predict_clip(self, frames: Tensor) -> Tensor:
@@ -49,7 +59,7 @@ class ClipMean(nn.Module):
         return frames.mean(dim=1) + 0.3 * frames.mean(dim=(0, 1)) + 0.01 * position
 
 
-class Overflowing(nn.Module):
+class Overflowing(ByFrame):
     """Beyond the range of float16, within that of float32."""
 
     def __init__(self) -> None:
@@ -66,7 +76,7 @@ class Overflowing(nn.Module):
         return self.predict_clip(frame), 0 if state is None else state + 1
 
 
-class Broken(nn.Module):
+class Broken(ByFrame):
     """Never finite."""
 
     def predict_clip(self, frames: Tensor) -> Tensor:

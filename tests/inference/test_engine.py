@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from endodav.errors import AlignmentWarning, InputError, PrecisionWarning, RecipeError, WeightsError
 from endodav.inference.alignment import least_squares
@@ -210,8 +210,23 @@ def test_video_networks_always_see_a_whole_window():
     assert network.lengths == [32, 32]
 
 
+class Encoding(Luminance):
+    """Keeps what it encodes."""
+
+    def encode(self, frames: Tensor) -> list[Tensor]:
+        self.encoded = [*getattr(self, "encoded", ()), *frames]
+        return super().encode(frames)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_no_frame_is_encoded_twice(plan: str):
+    network, images = Encoding(), video(75)
+    depth_of(engine(network, plan), images)
+    np.testing.assert_allclose(torch.stack(network.encoded).mean(1), luminance(images), atol=1e-6)
+
+
 def test_what_is_not_a_depth_network_is_refused():
-    with pytest.raises(TypeError, match="Linear has no predict_clip"):
+    with pytest.raises(TypeError, match="Linear is no depth network"):
         engine(nn.Linear(1, 1))
 
 

@@ -18,8 +18,11 @@ from .fakes import Luminance, Overflowing, frames_of, tiny_preset, video
 class Counting(nn.Module):
     """Depth is the number of frames remembered."""
 
-    def predict_clip(self, frames: Tensor) -> Tensor:
+    def encode(self, frames: Tensor) -> list[Tensor]:
         raise AssertionError(f"{len(frames)} frames at once; a stream goes step by step")
+
+    def decode(self, maps: list[Tensor]) -> Tensor:
+        raise AssertionError(f"a clip of {len(maps[0])} frames; a stream goes step by step")
 
     def step(self, frame: Tensor, state: int | None) -> tuple[Tensor, int]:
         past = 0 if state is None else state

@@ -165,6 +165,20 @@ def plane(normal: torch.Tensor, offset: float) -> torch.Tensor:
     return (offset / (rays @ normal))[None]
 
 
+def test_a_relative_error_does_not_fall_when_depth_shrinks() -> None:
+    K = torch.tensor([[[20.0, 0, 10], [0, 20, 8], [0, 0, 1]]])
+    T = torch.eye(4)[None].clone()
+    T[:, 2, 3] = -1.0
+    src, dst = torch.full((1, 16, 20), 8.0), torch.full((1, 16, 20), 6.0)
+    small = T.clone()
+    small[:, :3, 3] *= 0.1
+    whole = consistency.reprojection_error(src, dst, K, T)
+    shrunk = consistency.reprojection_error(0.1 * src, 0.1 * dst, K, small)
+    torch.testing.assert_close(shrunk.mean(), 0.1 * whole.mean())
+    torch.testing.assert_close(shrunk.relative(), whole.relative())
+    torch.testing.assert_close(whole.relative(), torch.tensor(1 / 13))  # |7 - 6| / (7 + 6)
+
+
 def test_the_released_program_counts_the_blended_border() -> None:
     pair = wall(5.0), wall(4.0), K, forward_by(1.0)
     ours = consistency.reprojection_error(*pair)

@@ -27,9 +27,12 @@ from endodav.video.source import open_source
 class Mixing(nn.Module):
     """Every output depends on every frame of the clip, without a network's cost."""
 
-    def predict_clip(self, frames: Tensor) -> Tensor:
-        depth = frames.mean(dim=1)[:, ::7, ::7]
-        order = torch.linspace(1.0, 1.1, len(frames))[:, None, None]
+    def encode(self, frames: Tensor) -> list[Tensor]:
+        return [frames.mean(dim=1, keepdim=True)[:, :, ::7, ::7]]
+
+    def decode(self, maps: list[Tensor]) -> Tensor:
+        depth = maps[0][:, 0]
+        order = torch.linspace(1.0, 1.1, len(depth))[:, None, None]
         return (depth - depth.min() + 0.2 * depth.mean(0)) * order
 
 

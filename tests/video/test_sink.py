@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from endodav.errors import OutputError
 from endodav.types import DepthFrame, DepthMeta, Kind, SourceInfo, Units
 from endodav.video import sink as sink_module
+from endodav.video.colormap import ColourScale, fit_colour_scale
 from endodav.video.inspect import read_depth, read_meta, read_timestamps
 from endodav.video.sink import open_sink
 from endodav.video.sinks import FORMATS
@@ -328,11 +330,13 @@ def test_warm_up_holds_no_more_than_it_may(tmp_path: Path, monkeypatch: pytest.M
     frames = depth_frames(5)
     held = frames[0].values.nbytes + frames[0].image.nbytes
     monkeypatch.setattr(sink_module, "WARM_UP_BYTES", 2 * held)
-    with open_sink(tmp_path, ("exr",), meta=META, info=info_of(frames)) as sink:
-        written: Callable[[], int] = lambda: len(list(tmp_path.rglob("*.exr")))  # noqa: E731
-        sink.write(frames[0])
-        assert written() == 0
-        sink.write(frames[1])
-        assert written() == 2
-        sink.write(frames[2])
-        assert written() == 3
+    fitted = []
+
+    def fit(maps: Sequence[np.ndarray], *of_run: Any) -> ColourScale:
+        fitted.append(len(maps))
+        return fit_colour_scale(maps, *of_run)
+
+    monkeypatch.setattr(sink_module, "fit_colour_scale", fit)
+    write(tmp_path, ("exr", "video"), frames)
+    assert fitted == [2]
+    assert len(list(read_depth(path_of(tmp_path, "exr")))) == len(frames)

@@ -16,7 +16,14 @@ from endodav.models.adapters import adapter_state, merge
 from endodav.models.depth import build
 from endodav.models.presets import PRESETS, AdapterConfig, ModelPreset, OutputConfig
 from endodav.weights import hub as weights_hub
-from endodav.weights.adapters import load_adapter, read_adapter, save_adapter
+from endodav.weights.adapters import (
+    load_adapter,
+    merged,
+    read_adapter,
+    save_adapter,
+    write_official,
+)
+from endodav.weights.checkpoint import read_checkpoint
 from endodav.weights.runs import LoadedModel, describe, save_model
 
 KINDS = ["lora", "dvlora", "rvlora", "ssb"]
@@ -140,3 +147,46 @@ def test_the_adapters_of_a_small_vit_stay_well_under_a_megabyte(tmp_path):
     save_adapter(path, model, preset, LoadedModel(base, base_preset, described))
     assert path.stat().st_size < 300_000  # 49,600 trained values, 4 bytes each
     assert sum(t.numel() for t in read_adapter(path).tensors.values()) == 49_600
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_merged_file_is_a_whole_plain_network_of_the_same_depth(tmp_path, toy, kind):
+    base = base_of(toy, tmp_path)
+    model, preset = tuned_on(base, kind)
+    save_adapter(tmp_path / "run" / "adapter.safetensors", model, preset, base)
+    run = weights_hub.load(str(tmp_path / "run"), weights=tmp_path / "base.safetensors")
+    whole, plain = tmp_path / "whole.safetensors", merged(run)
+    save_model(whole, plain.model, plain.preset)
+    loaded = weights_hub.load(str(whole))
+    assert loaded.preset.adapters is None
+    assert loaded.model.state_dict().keys() == base.model.state_dict().keys()
+    assert adapter_state(run.model)  # the run itself is untouched
+    clip = torch.rand(2, 3, 28, 42)
+    with torch.no_grad():
+        assert torch.equal(loaded.model.predict_clip(clip), model.predict_clip(clip))
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("output", ["conv", "pyramid"])
+def test_an_official_file_comes_back_through_the_official_names(
+    tmp_path, toy, register, suffix, output
+):
+    base = base_of(toy, tmp_path)
+    model, preset = tuned_on(base, "ssb", output)
+    save_adapter(tmp_path / "run" / "adapter.safetensors", model, preset, base)
+    run = weights_hub.load(str(tmp_path / "run"), weights=tmp_path / "base.safetensors")
+    path = tmp_path / f"official{suffix}"
+    write_official(path, run)
+    names = read_checkpoint(path).tensors.keys()
+    assert "pretrained.blocks.0.mlp.fc1.lora_A" in names
+    assert not any(name.startswith("encoder.") for name in names)
+    loaded = weights_hub.load(register(preset).name, weights=path)
+    clip = torch.rand(2, 3, 28, 42)
+    with torch.no_grad():
+        assert torch.equal(loaded.model.predict_clip(clip), model.predict_clip(clip))
+
+
+def test_an_official_file_needs_a_name_that_programs_know(tmp_path, toy):
+    base = base_of(toy, tmp_path)
+    with pytest.raises(WeightsError, match=r"must end in \.safetensors or \.pth"):
+        write_official(tmp_path / "model.bin", base)

@@ -103,3 +103,11 @@ def test_unknown_names_stay_for_the_strict_loader_to_name() -> None:
 def test_names_that_are_not_ours_have_no_official_name() -> None:
     with pytest.raises(WeightsError, match=r"no tensor for optimizer\.step"):
         to_official({"optimizer.step": torch.zeros(1)}, "endodav")
+
+
+def test_the_two_files_of_an_af_sfm_release_are_one_network() -> None:
+    with torch.device("meta"):
+        wanted = build(PRESETS["af-sfm"]).state_dict()
+    official = to_official(wanted, "af_sfm")
+    assert {"encoder.conv1.weight", "decoder.0.conv.conv.weight"} <= official.keys()
+    assert to_ours(official, "af_sfm").keys() == wanted.keys()

@@ -1,5 +1,7 @@
 """`endodav adapt`: from unlabelled footage to an adapter."""
 
+import warnings
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -7,23 +9,31 @@ import typer
 from rich.table import Table
 
 from endodav.cli.console import err, plain_warnings
-from endodav.inference.settings import choose_device
+from endodav.training.adaptation.engine import Engine, launch
 from endodav.training.adaptation.footage import Footage
-from endodav.training.adaptation.recipe import bundled_recipes, read_recipe
-from endodav.training.adaptation.schedule import trainable_table
-from endodav.training.adaptation.start import start
+from endodav.training.adaptation.recipe import AdaptRecipe, bundled_recipes, read_recipe
+from endodav.training.adaptation.rehearsal import Rehearsal, rehearse, stages
+from endodav.training.adaptation.trainer import RECIPE_FILE
 from endodav.training.adaptation.trainer import adapt as run_adaptation
 from endodav.training.trainer import silent
-from endodav.training.watch import Record
+from endodav.training.watch import Record, Report
 from endodav.video.roi import parse_field_of_view
+from endodav.weights.licences import cache_folder
+
+GIBIBYTE = 2**30
+LEFT_OUT = ("norm", "rate", "seconds", "skipped", "step", "temporal")  # of a line on the screen
 
 
 def adapt(
     footage: Annotated[Path, typer.Argument(help="A folder of videos or images, or one video.")],
     out: Annotated[Path, typer.Option(help="Run folder: recipe, log, checkpoint, adapter.")],
     recipe: Annotated[
-        str, typer.Option(help=f"A YAML file, or one of {', '.join(bundled_recipes())}.")
-    ] = "endodav",
+        str | None,
+        typer.Option(
+            help=f"A YAML file, or one of {', '.join(bundled_recipes())}; default: endodav, or"
+            " that of the run which is resumed."
+        ),
+    ] = None,
     base: Annotated[str | None, typer.Option(help="Model to adapt; default: the recipe's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
     roi: Annotated[
@@ -34,42 +44,131 @@ def adapt(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Continue an interrupted run.")] = False,
     dry_run: Annotated[
-        bool, typer.Option(help="Check footage and recipe, print the plan.")
+        bool, typer.Option(help="Check footage, do one step, print plan, memory and time.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto (bf16 on a GPU that has it, else fp32), fp32, bf16, fp16.")
+    ] = "auto",
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard event files, too.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
 ) -> None:
-    """Adapt depth to an endoscope by its own video; `endodav depth --model RUN` uses the result."""
+    """Adapt depth to an endoscope by its own video; `endodav depth --model RUN` uses the result.
+
+    On several GPUs: torchrun --nproc-per-node 4 --no-python endodav adapt FOOTAGE --out RUN
+    """
     with plain_warnings():
-        plan = read_recipe(recipe, base=base, steps=steps)
-        field = None if roi == "auto" else parse_field_of_view(roi)
-        found = Footage.open(footage, plan.data.targets + 2, field, masks)
-        if not quiet:
-            for video in found.videos:
-                err.print(
-                    f"{video.path}: {len(video.times)} frames, {len(video.cuts)} cuts,"
-                    f" field of view {video.field}",
-                    markup=False,
-                )
+        plan = _recipe(recipe, out, resume, base, steps)
+        engine = launch(device, precision)
+        speaks = engine.writes and not quiet
+        if not engine.writes:
+            warnings.simplefilter("ignore")  # the process that writes says it all
+        found = _survey(footage, plan, roi, masks, engine)
+        if speaks:
+            _show_footage(found)
         if dry_run:
-            begun = start(plan, download=False)
-            table = Table("part", "trains", "tensors", "scalars")
-            for row in trainable_table(begun.networks, plan.depth, plan.schedule):
-                table.add_row(row.part, row.trains, str(row.tensors), f"{row.scalars:,}")
-            err.print(table)
+            seen = rehearse(plan, found, engine.device, precision)
+            if engine.writes:
+                _show_plan(plan, seen)
             return
         weights = run_adaptation(
             plan,
             found,
             out,
-            device=choose_device(device),
+            device=engine.device,
+            precision=precision,
             resume=resume,
-            report=silent if quiet else _say,
+            tensorboard=tensorboard,
+            report=_teller(plan.schedule.steps) if speaks else silent,
         )
-    if not quiet:
-        err.print(f"Adapter: {weights}", markup=False)
+    if speaks:
+        err.print(f"Adapter: {weights}\nReport: {out / 'report.html'}", markup=False)
 
 
-def _say(record: Record) -> None:
-    shown = (f"{name} {value:.4g}" for name, value in record.items() if "norm" not in name)
-    err.print(", ".join(shown), markup=False)
+def _recipe(
+    name: str | None, out: Path, resume: bool, base: str | None, steps: int | None
+) -> AdaptRecipe:
+    own = out / RECIPE_FILE
+    if name is None and resume and own.exists():
+        return read_recipe(own, base=base, steps=steps)
+    return read_recipe(name or "endodav", base=base, steps=steps)
+
+
+def _survey(
+    footage: Path, plan: AdaptRecipe, roi: str, masks: Path | None, engine: Engine
+) -> Footage:
+    """The footage; one process looks through it, the others read what it found."""
+    field = None if roi == "auto" else parse_field_of_view(roi)
+    with engine.writer_first():
+        return Footage.open(
+            footage,
+            plan.frames,
+            field,
+            masks,
+            held_out=plan.watch.share,
+            cache=cache_folder() / "surveys",
+        )
+
+
+def _show_footage(found: Footage) -> None:
+    apart = dict.fromkeys(range(len(found.videos)), 0)
+    for span in found.held_out:
+        apart[span.video] += span.stop - span.start
+    for number, video in enumerate(found.videos):
+        err.print(
+            f"{video.path}: {len(video.times)} frames, {len(video.cuts)} cuts,"
+            f" {apart[number]} frames held out, field of view {video.field}",
+            markup=False,
+        )
+
+
+def _show_plan(plan: AdaptRecipe, seen: Rehearsal) -> None:
+    """Everything that a dry run has found out."""
+    schedule = plan.schedule
+    turns = f"{schedule.spatial_steps} spatial and {schedule.temporal_steps} temporal in turn"
+    phases = Table("from step", "steps", "learning rate", "phases")
+    for stage in stages(schedule):
+        what = turns if schedule.temporal_steps else "spatial"
+        what = what + ", warm-up" * stage.warm_up if stage.depth else "companions of depth alone"
+        phases.add_row(f"{stage.first:,}", f"{stage.steps:,}", f"{stage.learning_rate:.3g}", what)
+    err.print(phases)
+    trains = Table("part", "trains", "tensors", "scalars")
+    for row in seen.trains:
+        trains.add_row(row.part, row.trains, str(row.tensors), f"{row.scalars:,}")
+    err.print(trains)
+    begins = "at random (none at hand)" if seen.imagenet is None else f"from {seen.imagenet}"
+    memory = "unknown" if seen.peak_bytes is None else f"{seen.peak_bytes / GIBIBYTE:.2f} GiB"
+    whole = timedelta(seconds=round(max(seen.computing, seen.drawing) * schedule.steps))
+    losses = ", ".join(f"{name} {value:.4g}" for name, value in _spoken(seen.losses).items())
+    for line in (
+        f"ResNet encoders begin {begins}.",
+        f"One batch of {' x '.join(map(str, seen.shape))}: {losses}.",
+        f"Decoding took {seen.drawing:.2f} s, the step {seen.computing:.2f} s; memory {memory}.",
+        f"About {whole} for {schedule.steps:,} steps, at the pace of this first one.",
+    ):
+        err.print(line, markup=False)
+
+
+def _teller(steps: int) -> Report:
+    """Says each line of the log with the time that is left."""
+    since: list[tuple[int, float]] = []
+
+    def tell(record: Record) -> None:
+        step = record["step"]
+        if "held_out" in record:
+            shown, pace = record["held_out"], "held out"
+        else:
+            since.append((step, record["seconds"]))
+            (first, begun), (last, now) = since[0], since[-1]
+            each = (now - begun) / (last - first) if last > first else now / last
+            left = timedelta(seconds=round(each * (steps - step)))
+            shown, pace = _spoken(record), f"{each:.2f} s a step, {left} left"
+        parts = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        err.print(f"step {step:,} of {steps:,}, {pace}: {parts}", markup=False)
+
+    return tell
+
+
+def _spoken(record: Record) -> Record:
+    """The losses of a record, by phase and term."""
+    return {name: value for name, value in record.items() if not name.endswith(LEFT_OUT)}

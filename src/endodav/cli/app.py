@@ -9,12 +9,15 @@ import typer
 
 from endodav.cli import (
     adapt,
+    bench,
     compare,
     demo,
     depth,
     evaluate,
+    export,
     info,
     masks,
+    merge,
     models,
     prepare,
     render,
@@ -26,7 +29,7 @@ from endodav.errors import EndoDAVError
 EXIT_CODES = """
 Exit codes: 0 done; 1 a bug; 2 wrong usage; 3 the input cannot be used; 4 the model or its weights
 cannot be used; 5 the output cannot be written; 6 a recipe or option is impossible; 7 done, but part
-of the input could not be read; 130 interrupted; 143 terminated.
+of the input could not be read; 8 slower than a stored benchmark; 130 interrupted; 143 terminated.
 """
 
 # How schedulers and closing terminals end a program; Windows lacks some of them.
@@ -45,13 +48,16 @@ for command in (
     models.models,
     info.info,
     demo.demo,
+    bench.bench,
     train.train,
     prepare.prepare,
     render.render,
+    export.export,
 ):
     app.command()(command)
 app.command("adapt")(adapt.adapt)
 app.command("masks")(masks.masks)
+app.command("merge")(merge.merge)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(compare.compare_reports)
 app.add_typer(reproduce.app, name="reproduce")

@@ -1,5 +1,6 @@
 """`endodav depth`: any video in, depth out. The one loop of the house, with its options."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import typer
 from endodav.cli.console import emit_json, err, plain_warnings, track
 from endodav.errors import RecipeError
 from endodav.inference.estimator import DepthEstimator
+from endodav.inference.settings import OUTPUT_SIZES
 from endodav.inference.windows import PLANS
 from endodav.video.sink import open_sink
 from endodav.video.sinks import FORMATS
@@ -22,15 +24,17 @@ PARTIAL_EXIT_CODE = 7
 DEFAULT_FORMATS = "video,npz"
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
+Backend = Literal["torch", "openvino", "onnx", "tensorrt"]
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Which part of the input, at which rate."""
+    """Which part of the input, at which rate, decoded by what."""
 
     start: float | None = None
     end: float | None = None
     fps: float | None = None
+    hwaccel: str = "none"
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def estimate(
         EndoDAVError: whatever was wrong with the input, the model or the output.
     """
     frames, begin = 0, time.perf_counter()
-    with open_source(spec, start=clip.start, end=clip.end, fps=clip.fps) as source:
+    with open_source(spec, **vars(clip)) as source:
         estimator = load()
         info, meta = source.info, estimator.meta.with_source(source.info.name)
         with open_sink(
@@ -113,7 +117,7 @@ def depth(
         str, typer.Argument(help="Video file, folder of images, or glob pattern in quotes.")
     ],
     model: Annotated[
-        str, typer.Option(help="A name from `endodav models`, or a training run folder.")
+        str, typer.Option(help="A name from `endodav models`, a run folder, or an export.")
     ] = "endodav-tiny",
     weights: Annotated[
         Path | None, typer.Option(help="Checkpoint (.pth or .safetensors) for that architecture.")
@@ -139,12 +143,21 @@ def depth(
     precision: Annotated[
         Precision, typer.Option(help="Arithmetic; auto is fp16 on CUDA and fp32 elsewhere.")
     ] = "auto",
+    backend: Annotated[
+        Backend, typer.Option(help="What computes; see `endodav export`.")
+    ] = "torch",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Most memory to hold, as in 3GB; the depth is the same.")
+    ] = None,
     start: Annotated[float | None, typer.Option(help="Start at this second.")] = None,
     end: Annotated[float | None, typer.Option(help="Stop before this second.")] = None,
     fps: Annotated[
         float | None, typer.Option(help="Resample by time to this rate; the duration stays.")
     ] = None,
+    hwaccel: Annotated[
+        str, typer.Option(help="Hardware that decodes: none, auto, or FFmpeg's name (cuda).")
+    ] = "none",
     streaming: Annotated[
         bool, typer.Option(help="One frame in, one depth out, without looking ahead.")
     ] = False,
@@ -166,6 +179,8 @@ def depth(
             weights=weights,
             device=device,
             precision=precision,
+            backend=backend,
+            memory_limit=None if memory_limit is None else number_of_bytes(memory_limit),
             strategy=strategy,
             input_size=input_size,
             output_size=_output_size(output_size),
@@ -177,7 +192,7 @@ def depth(
         )
         directory = out or Path(f"{Path(input).stem.replace('*', '')}_depth")
         output = Output(directory, formats, layout, overwrite)
-        report = estimate(load, input, Clip(start, end, fps), output, silent)
+        report = estimate(load, input, Clip(start, end, fps, hwaccel), output, silent)
     if json:
         emit_json(vars(report))
     elif not quiet:
@@ -186,13 +201,37 @@ def depth(
         raise typer.Exit(PARTIAL_EXIT_CODE)
 
 
+def number_of_bytes(text: str) -> int:
+    """An amount of memory as a user writes it: 3GB, 3 GiB, 3000MB.
+
+    Raises:
+        RecipeError: it is not one.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MG])(i?)B", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise RecipeError(f"A memory limit of '{text}' is not understood; write it as in 3GB.")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** ({"m": 2, "g": 3}[unit.lower()]))
+
+
 def _output_size(text: str) -> str | tuple[int, int]:
-    if text in ("source", "model"):
-        return text
+    return text if text in OUTPUT_SIZES else width_and_height(text, "Output size", OUTPUT_SIZES)
+
+
+def width_and_height(text: str, what: str, words: Sequence[str] = ()) -> tuple[int, int]:
+    """A size in pixels as a user writes it.
+
+    Args:
+        text: WIDTHxHEIGHT.
+        what: it is called in the sentence about a size that is none.
+        words: other choices there.
+
+    Raises:
+        RecipeError: it is no size.
+    """
     width, cross, height = text.lower().partition("x")
     digits = width.isdecimal() and height.isdecimal()
     if not (cross and digits and int(width) and int(height)):
-        raise RecipeError(
-            f"Output size {text!r} is not understood; use source, model or WIDTHxHEIGHT (640x512)."
-        )
+        choice = " or ".join((*words, "WIDTHxHEIGHT (640x512)"))
+        raise RecipeError(f"{what} {text!r} is not understood; use {choice}.")
     return int(width), int(height)

@@ -1,6 +1,6 @@
 """`endodav eval`: predictions against ground truth, under protocols that are printed with them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,18 +17,20 @@ from endodav.data.sequence import Sequence as Video
 from endodav.errors import EndoDAVError, InputError, RecipeError
 from endodav.evaluation import report as reports
 from endodav.evaluation.html import to_html
-from endodav.evaluation.metrics import ALL, STANDARD
+from endodav.evaluation.metrics import STANDARD
 from endodav.evaluation.predictions import UNKNOWN, Prediction, open_prediction
 from endodav.evaluation.protocols import Protocol
 from endodav.evaluation.report import FILENAME, Predictor, Report, summarise
 from endodav.evaluation.reproduction import write_whole
 from endodav.evaluation.runner import (
+    DRIFT_LENGTHS,
     Scored,
     choose_protocols,
     evaluate_video,
     fingerprint,
     predict_once,
 )
+from endodav.evaluation.scoring import EVERY
 from endodav.inference.estimator import DepthEstimator
 from endodav.inference.windows import PLANS
 from endodav.types import Kind
@@ -36,7 +38,11 @@ from endodav.weights.licences import cache_folder
 
 Limits = tuple[float, float]
 
-METRIC_SETS = {"standard": STANDARD, "all": ALL}
+# Names, and lengths of the drift curve.
+METRIC_SETS: Mapping[str, tuple[Sequence[str], Sequence[int]]] = {
+    "standard": (STANDARD, ()),
+    "all": (EVERY, DRIFT_LENGTHS),
+}
 DETERMINISTIC = "one run, nothing drawn at random but the bootstrap (seed 0)"
 
 
@@ -124,7 +130,7 @@ def evaluate(
             job = Job(videos, predictions, estimator.meta.model, digests)
         limits = usual if depth_range is None else parse_range(depth_range)
         silent = quiet or json
-        report = run(job, root, protocol, limits, METRIC_SETS[metrics], place, out_dir, silent)
+        report = run(job, root, protocol, limits, metrics, place, out_dir, silent)
     if json:
         print(report.model_dump_json())
     elif not quiet:
@@ -137,13 +143,13 @@ def run(
     data: str,
     protocol: str,
     limits: Limits | None,
-    metrics: Sequence[str],
+    metrics: str,
     scratch: Path,
     out_dir: Path,
     quiet: bool,
 ) -> Report:
     """Score every video of a job and write the report in three forms."""
-    scratch.mkdir(parents=True, exist_ok=True)
+    names, lengths = METRIC_SETS[metrics]
     scored: list[Scored] = []
     protocols: list[Protocol] = []
     first: Prediction | None = None
@@ -156,7 +162,7 @@ def run(
         if prediction.kind is not first.kind:
             raise InputError(f"{prediction.path} and {first.path} hold depth of different kinds.")
         found = evaluate_video(
-            prediction, video, protocols, metrics, scratch=scratch, pictures=True
+            prediction, video, protocols, names, lengths=lengths, scratch=scratch, pictures=True
         )
         scored.append(found)
         if not quiet:

@@ -19,13 +19,20 @@ from endodav.evaluation.strategies import Setting, default_settings, strategy_ta
 from endodav.inference.estimator import DepthEstimator
 from endodav.inference.settings import choose_device
 from endodav.training.ablation import VARIANTS, ablation_table, with_steps
+from endodav.training.adaptation import study
+from endodav.training.adaptation.consistency import consistency_table, open_run, strips
+from endodav.training.adaptation.footage import Footage
+from endodav.training.adaptation.recipe import read_recipe as read_adapt_recipe
+from endodav.training.adaptation.watch import write_picture
 from endodav.training.recipe import read_recipe
+from endodav.video.roi import parse_field_of_view
 from endodav.weights.hub import load
 
 app = typer.Typer(help="Run the tables of the papers on your data and weights.")
 
 DEFAULT_MODEL = "endodav-tiny"
 DEFAULT_OUT = Path("reproduced")
+PICTURED = 3  # clips before and after adaptation
 
 Rendered = Annotated[
     str, typer.Option("--data", help="Folder that `endodav render benchmark` made.")
@@ -187,6 +194,53 @@ def table2(
         with plain_warnings():
             table = papers.table2(videos, load_for, work, reporter(quiet))
         publish(table, out_dir / f"table2-{videos[0].dataset}", quiet)
+
+
+@app.command("ablation")
+def ablation(
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of each run; the recipe's own if not given.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of each variant.")] = 3,
+    recipe: Annotated[str, typer.Option(help="A YAML file or a bundled recipe.")] = "ablation",
+    out_dir: Out = DEFAULT_OUT,
+    work: Work = None,
+    quiet: Quiet = False,
+) -> None:
+    """EndoDAV's table 2 by small adaptations to rendered video. Can be resumed."""
+    chosen = read_adapt_recipe(recipe)
+    chosen = chosen if steps is None else study.with_steps(chosen, steps)
+    with plain_warnings():
+        tables = study.study_tables(chosen, seeds, work or out_dir / "work", reporter(quiet))
+    for group, table in tables.items():
+        publish(table, out_dir / f"ablation-{group}", quiet)
+
+
+@app.command("consistency")
+def consistency(
+    run: Annotated[Path, typer.Option(help="Run folder of `endodav adapt`, with its checkpoint.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="Footage without labels: what the run was given.")
+    ],
+    clips: Annotated[int, typer.Option(min=1, help="Looked at, of what was held out.")] = 24,
+    roi: Annotated[
+        str, typer.Option(help="Field of view: auto, none, circle:x,y,r or rect:x,y,w,h.")
+    ] = "auto",
+    out_dir: Out = DEFAULT_OUT,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Depth of real footage before and after adaptation, measured against itself; with pictures."""
+    with plain_warnings():
+        pair = open_run(run, choose_device(device))
+        field = None if roi == "auto" else parse_field_of_view(roi)
+        share = pair.recipe.watch.held_out
+        footage = Footage.open(data, pair.recipe.frames, field, held_out=share)
+        table = consistency_table(pair, footage, clips)
+        stem = out_dir / f"consistency-{run.resolve().name}"
+        for number, picture in enumerate(strips(pair, footage, PICTURED)):
+            write_picture(stem.with_name(f"{stem.name}-{number}.png"), picture)
+    publish(table, stem, quiet)
 
 
 @app.command("drift")

@@ -63,7 +63,8 @@ class Findings:
             yield ref, sample
 
     def _note(self, problem: str, ref: FrameRef, index: int) -> None:
-        name = ref.image.name if self.sequence.video is None else f"frame {index}"
+        alone = self.sequence.video is None and ref.number is None
+        name = ref.image.name if alone else f"frame {index}"
         self.groups.setdefault(problem, []).append(name)
 
     def _look(self, ref: FrameRef, sample: Sample) -> None:

@@ -25,7 +25,6 @@ from endodav.errors import InputError, OutputError
 from endodav.types import DepthMap
 from endodav.video.images import IMAGE_SUFFIXES, natural_key
 
-VIDEO_SUFFIXES = frozenset({".avi", ".mkv", ".mov", ".mp4"})
 DAMAGED = (OSError, EOFError, SyntaxError, ValueError, KeyError, IndexError, TypeError)
 LARGEST_CODE = 65535
 HASHED_AT_ONCE = 1 << 20  # bytes
@@ -123,7 +122,7 @@ def read_codes(path: Path) -> NDArray[np.uint16]:
     with explained(path, "a grey 16-bit picture of depth"), Image.open(path) as image:
         if image.mode not in ("I;16", "I;16B", "I", "L"):
             raise ValueError(f"its pixels are of kind {image.mode}")
-        return np.asarray(image).astype(np.uint16)
+        return np.asarray(image).astype(np.uint16, copy=False)
 
 
 def scaled_codes(path: Path, unit: float) -> DepthMap:

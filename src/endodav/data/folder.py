@@ -15,7 +15,6 @@ import numpy as np
 
 from endodav.data.dataset import Clip, Dataset, Range
 from endodav.data.files import (
-    VIDEO_SUFFIXES,
     at_rate,
     explained,
     find_places,
@@ -36,7 +35,7 @@ from endodav.data.poses import MM_PER_METRE, scaled
 from endodav.data.sequence import Distortion, FrameRef, LensModel, Pose, Sequence
 from endodav.errors import InputError
 from endodav.types import DepthMap
-from endodav.video.decode import VideoFile
+from endodav.video.decode import VIDEO_SUFFIXES, VideoFile
 
 IMAGE_FOLDERS = ("images", "rgb", "color", "left", "frames")
 DEPTH_SUFFIXES = frozenset({".exr", ".npy", ".png", ".tif", ".tiff"})

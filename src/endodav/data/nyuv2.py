@@ -1,9 +1,11 @@
-"""NYU Depth V2 (Silberman et al. 2012), its test set as single pictures (BTS, Lee et al. 2019)."""
+"""NYU Depth V2 (Silberman et al. 2012): the labelled set, or its export (BTS, Lee et al. 2019)."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+from endodav.data import nyuv2_labelled
 from endodav.data.dataset import Clip, Dataset, Range
 from endodav.data.files import (
     at_rate,
@@ -25,10 +27,25 @@ CAMERA = (518.85790117450188, 519.46961112127485, 325.58244941119034, 253.736166
 
 
 def _locate(root: Path) -> list[Path]:
-    return find_places(root, "rgb_*", "sync_depth_*.png")
+    labelled = [
+        folder / part
+        for folder in find_places(root, nyuv2_labelled.FILE)
+        for part in nyuv2_labelled.parts(folder)
+    ]
+    return labelled + find_places(root, "rgb_*", "sync_depth_*.png")
 
 
 def _read(root: Path, place: Path) -> Sequence:
+    if place.name in nyuv2_labelled.parts(place.parent):
+        return Sequence(
+            dataset=DATASET.name,
+            name=place_name(root, place),
+            refs=nyuv2_labelled.refs(place.parent, place.name, partial(at_rate, fps=NOMINAL_FPS)),
+            read_depth=nyuv2_labelled.read_depth,
+            read_image=nyuv2_labelled.read_image,
+            intrinsics=pinhole(*CAMERA),
+            flags=frozenset({Flag.STILLS}),
+        )
     depths = numbered(place, "sync_depth_*.png")
     return Sequence(
         dataset=DATASET.name,
@@ -51,8 +68,8 @@ def _write(clip: Clip, root: Path, number: int) -> None:
 
 DATASET = Dataset(
     name="nyuv2",
-    title="NYU Depth V2 (test pictures)",
-    layout="folders with rgb_NNNNN.jpg and sync_depth_NNNNN.png",
+    title="NYU Depth V2",
+    layout=f"{nyuv2_labelled.FILE}, or folders with rgb_NNNNN.jpg and sync_depth_NNNNN.png",
     locate=_locate,
     read=_read,
     range=Range.ROOM,

@@ -146,8 +146,8 @@ def _records(
 
 
 def _picture_numbers(sequence: Sequence) -> list[int] | None:
-    """Numbers in the names of pictures, which splits refer to; None for a video."""
-    if sequence.video is not None:
+    """Numbers in the names of pictures, which splits refer to; None where one file holds many."""
+    if sequence.video is not None or any(ref.number is not None for ref in sequence.refs):
         return None
     try:
         return [number_of(ref.image) for ref in sequence.refs]
@@ -163,6 +163,8 @@ def _fingerprint(sequence: Sequence) -> str:
             state = file.stat() if file.exists() else None
             stamp = (str(file), state.st_size, state.st_mtime_ns) if state else (str(file),)
             digest.update(repr(stamp).encode())
+        if ref.number is not None:
+            digest.update(str(ref.number).encode())
         pose = ref.T_world_from_camera
         digest.update(repr(ref.timestamp).encode() + (b"" if pose is None else pose.tobytes()))
     return digest.hexdigest()

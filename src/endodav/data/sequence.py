@@ -60,6 +60,7 @@ class FrameRef:
         T_world_from_camera: pose, translation in the sequence's unit; None where unknown.
         intrinsics: of this frame, where they differ from the sequence's.
         flags: what holds for this frame in addition to the sequence's flags.
+        number: place in the files, where one holds many frames.
     """
 
     image: Path
@@ -68,6 +69,7 @@ class FrameRef:
     T_world_from_camera: Pose | None = None
     intrinsics: Intrinsics | None = None
     flags: frozenset[Flag] = frozenset()
+    number: int | None = None
 
 
 @dataclass(frozen=True)

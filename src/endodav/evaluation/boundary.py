@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
+from endodav.evaluation.sums import Sums
+
 THRESHOLDS = np.linspace(1.05, 1.25, 10)
 LEAST = 1e-3  # millimetres, so that ratios exist
 
@@ -23,14 +25,11 @@ Valid = Bool[np.ndarray, "height width"]
 
 
 @dataclass(frozen=True)
-class BoundarySums:
+class BoundarySums(Sums):
     """Sums over frames whose truth has edges; adding two of them joins their frames."""
 
     frames: int = 0
     f1: float = 0.0
-
-    def __add__(self, other: BoundarySums) -> BoundarySums:
-        return BoundarySums(self.frames + other.frames, self.f1 + other.f1)
 
 
 def boundary_update(depth: Map, truth: Map, valid: Valid) -> BoundarySums:

@@ -1,8 +1,8 @@
-"""Models and strategies on sequences: predicted once, stored, scored, and never done twice.
+"""Models and strategies on sequences, for the tables of papers: scored once, and kept.
 
 The work folder holds `predictions/`, one for each model, way of running it and video, and
-`scores/CANDIDATE/VIDEO-PROTOCOL-FRAMES.json`. Scores say what they were made with, and are used
-again only for the same weights, settings, data and protocol.
+`scores/CANDIDATE/VIDEO-PROTOCOL.json`. Scores say what they were made with, and are used again only
+for the same weights, settings, data, protocol and lengths.
 """
 
 from __future__ import annotations
@@ -10,33 +10,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from endodav.data.sequence import Sample
 from endodav.data.sequence import Sequence as Video
-from endodav.evaluation.metrics import STANDARD, DepthSums, depth_compute, depth_update
-from endodav.evaluation.predictions import Prediction
-from endodav.evaluation.protocols import EvalFrame, Protocol, align, resized
+from endodav.evaluation.metrics import STANDARD
+from endodav.evaluation.protocols import EvalFrame, Protocol
 from endodav.evaluation.reproduction import COLUMNS, Row, write_whole
-from endodav.evaluation.runner import fingerprint, predict_once
-from endodav.evaluation.temporal import (
-    CONVENTIONS,
-    Convention,
-    TemporalSums,
-    View,
-    temporal_compute,
-    temporal_update,
-)
+from endodav.evaluation.runner import evaluate_video, fingerprint, predict_once
+from endodav.evaluation.scoring import VideoScore, score_video
+from endodav.evaluation.temporal import CONVENTIONS
 from endodav.inference.estimator import DepthEstimator
 from endodav.types import Kind
 
 Report = Callable[[str], object]
-Errors = Mapping[str, float]  # of one video, by names of `reproduction.COLUMNS`
+Errors = Mapping[str, Any]
+"""Of one video: values by names of `reproduction.COLUMNS`, and under what circumstances."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +42,6 @@ class Candidate:
 
     name: str
     load: Callable[[], DepthEstimator]
-
-
-@dataclass(frozen=True)
-class Clip:
-    """Predictions on disk beside the truth of their video; can be gone through again and again.
-
-    Attributes:
-        prediction: of every frame.
-        video: its truth; frames without any count as unknown all over.
-        frames: how many from the start; None for all.
-    """
-
-    prediction: Prediction
-    video: Video
-    frames: int | None = None
-
-    def __iter__(self) -> Iterator[EvalFrame]:
-        samples = self.video.samples(stop=self.frames)
-        for values, sample in zip(self.prediction.maps(), samples, strict=False):
-            height, width = sample.image.shape[:2]
-            yield EvalFrame(resized(values, height, width), *truth_of(sample))
 
 
 def score_candidates(
@@ -100,14 +71,13 @@ def score_candidates(
     digests = [fingerprint(video) for video in videos]
     for candidate in candidates:
         estimator = candidate.load()
-        of_lengths: list[list[Errors]] = [[] for _ in lengths]
+        rows: list[list[Errors]] = []
         for video, digest in zip(videos, digests, strict=True):
-            stem = work / "scores" / file_name(candidate.name) / file_name(video.name)
-            for errors, length in zip(of_lengths, lengths, strict=True):
-                path = stem.with_name(f"{stem.name}-{protocol.name}-{length or 'all'}.json")
-                errors.append(_errors(estimator, video, digest, protocol, length, path, work))
-            report(f"{candidate.name}, {video.name}: {summary(of_lengths[0][-1:])}")
-        found[candidate.name] = of_lengths
+            name = f"{file_name(video.name)}-{protocol.name}.json"
+            path = work / "scores" / file_name(candidate.name) / name
+            rows.append(_errors(estimator, video, digest, protocol, lengths, path, work))
+            report(f"{candidate.name}, {video.name}: {summary(rows[-1][:1])}")
+        found[candidate.name] = [list(of_length) for of_length in zip(*rows, strict=True)]
     return found
 
 
@@ -127,24 +97,36 @@ def _errors(
     video: Video,
     data_sha256: str,
     protocol: Protocol,
-    length: int | None,
+    lengths: Sequence[int | None],
     path: Path,
     work: Path,
-) -> Errors:
-    """Errors of one video; from `path` where the same have been computed before."""
+) -> list[Errors]:
+    """Errors of one video by length; from `path` where the same have been computed before."""
     meta = estimator.meta
     made_with = {
         "weights_sha256": meta.weights_sha256,
         "settings": json.loads(json.dumps(meta.settings)),
         "data": data_sha256,
         "protocol": protocol.name,
+        "lengths": list(lengths),
     }
 
     def make() -> list[Errors]:
-        clip = Clip(predict_once(estimator, video, data_sha256, work), video, length)
-        return [score_video(clip, meta.kind, video, protocol)]
+        found = evaluate_video(
+            predict_once(estimator, video, data_sha256, work),
+            video,
+            [protocol],
+            metrics_for(protocol) if None in lengths else ("abs_rel",),
+            lengths=[length for length in lengths if length is not None],
+            scratch=work,
+        ).scores[0]
+        whole = as_errors(found) | {"weights": meta.weights_sha256}
+        return [
+            whole if n is None else whole | {"abs_rel": found.drift[n], "frames": n}
+            for n in lengths
+        ]
 
-    return kept(path, made_with, make)[0]
+    return kept(path, made_with, make)
 
 
 def kept(
@@ -170,70 +152,61 @@ def summary(errors: Sequence[Errors]) -> str:
     return ", ".join(f"{name} {values.mean():.4g}" for name, values in row.scores.items())
 
 
-def score_video(
-    clip: Iterable[EvalFrame], kind: Kind, video: Video, protocol: Protocol
-) -> dict[str, float]:
-    """The standard errors of a video, and its TAE where camera and poses are known.
+def metrics_for(protocol: Protocol) -> tuple[str, ...]:
+    """The standard five, and TAE as the paper that the protocol is named after has it, else VDA."""
+    return (*STANDARD, f"tae_{protocol.name if protocol.name in CONVENTIONS else 'vda'}")
 
-    TAE follows the convention of the paper that the protocol is named after, else VDA's.
+
+def as_errors(found: VideoScore) -> dict[str, Any]:
+    """A score by names of `reproduction.COLUMNS`, with what `circumstances` speaks of."""
+    return {
+        name.partition("_")[0] if name.startswith("tae") else name: value
+        for name, value in found.metrics.items()
+    } | {
+        "frames": found.frames,
+        "clipped": found.clipped,
+        "inverted": found.inverted,
+        "degenerate": found.degenerate,
+    }
+
+
+def errors_of(
+    clip: Iterable[EvalFrame], kind: Kind, video: Video, protocol: Protocol
+) -> dict[str, Any]:
+    """The standard errors of a video in memory, and its TAE where camera and poses are known.
 
     Raises:
         InputError: the truth is nowhere usable, or the prediction cannot be aligned to it.
     """
-    parts: list[DepthSums] = []
-
-    def views() -> Iterator[tuple[int, View]]:
-        for frame in align(clip, kind, protocol):
-            parts.append(depth_update(frame.depth, frame.truth, frame.usable, STANDARD))
-            yield frame.index, View(frame.depth, frame.usable)
-
-    temporal = consistency(views(), video, CONVENTIONS.get(protocol.name, CONVENTIONS["vda"]))
-    errors = asdict(depth_compute(sum(parts, DepthSums())))
-    tae = {"tae": temporal_compute(temporal).tae} if temporal.count else {}
-    return {name: errors[name] for name in STANDARD} | tae
+    return as_errors(score_video(clip, kind, video, protocol, metrics_for(protocol)))
 
 
-def true_tae(video: Video) -> float:
-    """TAE of the truth itself, which motion of the tissue and distortion of the lens keep above 0.
+def describe(protocol: Protocol) -> str:
+    """A protocol, for the head of a table."""
+    return (
+        f"Protocol {protocol.name} (aligned over the {protocol.scope} in {protocol.space}, "
+        f"range {protocol.nearest:g} to {protocol.farthest:g} mm, to which depth is clipped), mean "
+        "over frames, then videos, then runs"
+    )
 
-    It is what a perfect prediction would score in VDA's convention; NaN without camera or poses.
-    """
-    truths = ((sample.index, truth_of(sample)) for sample in video)
-    return temporal_compute(consistency(truths, video, CONVENTIONS["vda"])).tae
 
-
-def consistency(
-    views: Iterable[tuple[int, View]], video: Video, convention: Convention
-) -> TemporalSums:
-    """Temporal statistics of all neighbouring frames whose camera is known.
-
-    Args:
-        views: depth of frames by their index, in order; some may be missing.
-        video: has their poses and intrinsics.
-        convention: of the metric.
-    """
-    sums = TemporalSums()
-    for (index, view), (following, next_view) in pairwise(views):
-        before, after = video.refs[index], video.refs[following]
-        K = video.intrinsics if before.intrinsics is None else before.intrinsics
-        T_before, T_after = before.T_world_from_camera, after.T_world_from_camera
-        if (
-            following == index + 1
-            and K is not None
-            and T_before is not None
-            and T_after is not None
+def circumstances(scores: Mapping[str, Sequence[Sequence[Errors]]]) -> Iterator[str]:
+    """What a table has to say besides its numbers, from the errors by row, run and video."""
+    every = {name: [errors for run in runs for errors in run] for name, runs in scores.items()}
+    frames = max(sum(e["frames"] for e in run) for runs in scores.values() for run in runs)
+    clipped = {name: np.mean([e["clipped"] for e in errors]) for name, errors in every.items()}
+    most = max(clipped, key=lambda name: clipped[name])
+    yield f"{frames} frames a row; alignment clips {clipped[most]:.1%} of pixels at most ({most})."
+    weights = {name: errors[0].get("weights") for name, errors in every.items()}
+    if all(weights.values()):
+        yield f"Weights: {', '.join(f'{name} {digest}' for name, digest in weights.items())}."
+    for name, errors in every.items():
+        for count, said in (
+            ("inverted", "are fitted with near and far turned round"),
+            ("degenerate", "are constant, so that no fit exists"),
         ):
-            T_after_from_before = np.linalg.inv(T_after) @ T_before
-            sums += temporal_update(view, next_view, T_after_from_before, K, convention)
-    return sums
-
-
-def truth_of(sample: Sample) -> View:
-    """True depth of a frame and where it is known; nowhere, where the frame has none."""
-    if sample.depth is None or sample.valid is None:
-        unknown = np.zeros(sample.image.shape[:2], np.float32)
-        return View(unknown, unknown > 0)
-    return View(sample.depth, sample.valid)
+            if bad := sum(e[count] for e in errors):
+                yield f"{bad} of {sum(e['frames'] for e in errors)} frames of {name} {said}."
 
 
 def file_name(name: str) -> str:

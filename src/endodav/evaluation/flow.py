@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from endodav.evaluation.sums import Sums
 from endodav.geometry.warp import flow_targets, rigid_flow, warp_by_flow
 
 SHARPNESS = 50.0  # of M, for colours in 0..1
@@ -30,14 +31,11 @@ class Look(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FlowSums:
+class FlowSums(Sums):
     """Sums over pairs of frames; adding two of them joins their pairs."""
 
     pairs: int = 0
     error: float = 0.0
-
-    def __add__(self, other: FlowSums) -> FlowSums:
-        return FlowSums(self.pairs + other.pairs, self.error + other.error)
 
 
 def opw_update(first: Look, second: Look, flow: Float[np.ndarray, "2 height width"]) -> FlowSums:

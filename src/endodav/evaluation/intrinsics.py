@@ -8,11 +8,13 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from endodav.evaluation.sums import Sums
+
 Values4 = Float[np.ndarray, "4"]
 
 
 @dataclass(frozen=True)
-class IntrinsicsSums:
+class IntrinsicsSums(Sums):
     """Sums over frames of (fx/width, fy/height, cx/width, cy/height) and of what they are off.
 
     Attributes:
@@ -26,14 +28,6 @@ class IntrinsicsSums:
     values: Values4
     squares: Values4
     errors: Values4
-
-    def __add__(self, other: IntrinsicsSums) -> IntrinsicsSums:
-        return IntrinsicsSums(
-            self.frames + other.frames,
-            self.values + other.values,
-            self.squares + other.squares,
-            self.errors + other.errors,
-        )
 
 
 @dataclass(frozen=True)

@@ -192,11 +192,17 @@ def pixels_update(depth: Values, truth: Values, metrics: Collection[str] = ALL) 
         block = slice(start, start + BLOCK)
         pixels = Pixels(np.maximum(depth[block], depth.dtype.type(MIN_DEPTH)), truth[block])
         for name in totals:
-            totals[name] += np.sum(METRICS[name].terms(pixels), axis=-1, dtype=np.float64)
+            totals[name] += _sum(METRICS[name].terms(pixels))
     found = {name: METRICS[name].finish(total / truth.size) for name, total in totals.items()}
     if SPEARMAN in metrics:
         found[SPEARMAN] = spearman(depth, truth)
     return DepthSums(1, found)
+
+
+def _sum(terms: NDArray[Any]) -> Any:
+    if terms.dtype == bool:
+        return np.count_nonzero(terms)
+    return np.sum(terms, axis=-1, dtype=np.float64)
 
 
 def depth_compute(sums: DepthSums) -> DepthErrors:

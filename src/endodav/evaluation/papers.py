@@ -13,7 +13,14 @@ import numpy as np
 
 from endodav.data.sequence import Sequence as Video
 from endodav.errors import InputError
-from endodav.evaluation.candidates import Candidate, Report, as_row, score_candidates
+from endodav.evaluation.candidates import (
+    Candidate,
+    Report,
+    as_row,
+    circumstances,
+    describe,
+    score_candidates,
+)
 from endodav.evaluation.protocols import PROTOCOLS, Protocol
 from endodav.evaluation.reproduction import (
     COLUMNS,
@@ -111,11 +118,12 @@ def model_table(
     scores = score_candidates(candidates, videos, protocol, work, report)
     return Table(
         title=title,
-        protocol=_describe(protocol),
+        protocol=describe(protocol),
         videos=[video.name for video in videos],
         rows=[as_row(name, errors, COLUMNS) for name, errors in scores.items()],
         published=published,
         baseline=candidates[0].name if len(candidates) > 1 else None,
+        notes=list(circumstances(scores)),
     )
 
 
@@ -148,11 +156,12 @@ def table2(
     scores = score_candidates(candidates, videos, PROTOCOLS["endodav"], work, report)
     return Table(
         title="Projection loss and alignment, as in EndoDAV's table 2",
-        protocol=_describe(PROTOCOLS["endodav"]),
+        protocol=describe(PROTOCOLS["endodav"]),
         videos=[video.name for video in videos],
         rows=[as_row(name, errors, ("abs_rel", "tae")) for name, errors in scores.items()],
         published=TABLE2,
         baseline="neither",
+        notes=list(circumstances(scores)),
     )
 
 
@@ -195,12 +204,15 @@ def drift(
     ]
     return Table(
         title="Error against length, as in Video Depth Anything's drift curve",
-        protocol=_describe(protocol),
+        protocol=describe(protocol),
         videos=[video.name for video in chosen],
         rows=rows,
         published=Published("Video Depth Anything, error against length"),
         columns=columns,
-        notes=[_growth(row, str(lengths[0]), str(lengths[-1])) for row in rows],
+        notes=[
+            *(_growth(row, str(lengths[0]), str(lengths[-1])) for row in rows),
+            *circumstances(scores),
+        ],
     )
 
 
@@ -214,11 +226,4 @@ def _growth(row: Row, short: str, long: str) -> str:
     return (
         f"From {short} to {long} frames the Abs Rel of {row.name} {verdict} significantly "
         f"({in_print(gap, 3)})."
-    )
-
-
-def _describe(protocol: Protocol) -> str:
-    return (
-        f"Protocol {protocol.name} (aligned over the {protocol.scope} in {protocol.space}, "
-        f"truth up to {protocol.farthest:g} mm), mean over frames, then videos"
     )

@@ -11,10 +11,10 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, runtime_checkable
+from typing import Protocol as TypingProtocol
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
@@ -22,6 +22,7 @@ from endodav.errors import InputError
 from endodav.evaluation.alignment import (
     Fit,
     Pair,
+    UndeterminedError,
     least_squares,
     least_squares_or_mean,
     median_and_deviation,
@@ -29,14 +30,10 @@ from endodav.evaluation.alignment import (
     nothing,
 )
 from endodav.evaluation.metrics import ALL, DepthErrors, DepthSums, depth_compute, pixels_update
-from endodav.evaluation.pipeline import ahead
+from endodav.evaluation.spaces import converted
 from endodav.inference.alignment import Affine
 from endodav.types import Kind
-
-# The farthest depth that a prediction of inverse depth can mean, as a multiple of the nearest of
-# its frame: inverse depth below 1 % of the maximum is cut.
-FARTHEST = 100.0
-NEAREST_SHARE = 1e-6  # of a frame's largest depth; keeps 1 / depth finite and changes nothing else
+from endodav.video.ahead import ahead
 
 Clip = Float[np.ndarray, "time height width"]
 Map = Float[np.ndarray, "height width"]
@@ -98,6 +95,29 @@ class EvalFrame(NamedTuple):
     valid: Bool[np.ndarray, "height width"]
 
 
+class Known(NamedTuple):
+    """Pixels of a frame whose truth is known.
+
+    Attributes:
+        prediction: in any unit.
+        truth: in mm, of the same pixels.
+        largest: of all predicted values of the frame.
+    """
+
+    prediction: Values
+    truth: Values
+    largest: float
+
+
+@runtime_checkable
+class Compact(TypingProtocol):
+    """A clip that has its known pixels at hand, so that they need not be looked for each time."""
+
+    def known(self) -> Iterator[Known]:
+        """Of each frame in order."""
+        ...
+
+
 @dataclass(frozen=True)
 class AlignedFrame:
     """A prediction after alignment.
@@ -126,11 +146,16 @@ class Score:
         errors: means over frames.
         clipped: share of pixels that alignment put outside the range, a mean over frames. More than
             a few percent mean that errors measure the clip, not the prediction.
+        inverted: frames whose scale is negative: near and far were turned round to fit the truth.
+        degenerate: frames that leave their own scale and shift undetermined, such as constant ones;
+            they count as the best constant.
     """
 
     protocol: Protocol
     errors: DepthErrors
     clipped: float
+    inverted: int
+    degenerate: int
 
 
 def score(
@@ -151,14 +176,16 @@ def score(
         InputError: nothing can be compared, see `align`.
     """
     pairs = _Pairs(clip, kind, protocol)
-    shared = _fit_video(pairs, protocol)
+    fits = _Fits(pairs, protocol)
     sums, clipped = DepthSums(), 0.0
-    for index, values, truth in ahead(pairs.by_frame()):
-        affine = shared or _fit_frame(index, _pair(values, truth, protocol), protocol)
-        depth, outside = _to_depth(values, affine, protocol)
+    for values, truth in ahead(pairs.by_frame()):
+        depth, outside = _to_depth(values, fits.of(values, truth), protocol)
         sums += pixels_update(depth, truth, metrics)
-        clipped += float(outside.mean())
-    return Score(protocol, depth_compute(sums), clipped / sums.frames)
+        clipped += np.count_nonzero(outside) / outside.size
+    fits.check()
+    return Score(
+        protocol, depth_compute(sums), clipped / sums.frames, fits.inverted, fits.degenerate
+    )
 
 
 def align(clip: Iterable[EvalFrame], kind: Kind, protocol: Protocol) -> Iterator[AlignedFrame]:
@@ -168,34 +195,18 @@ def align(clip: Iterable[EvalFrame], kind: Kind, protocol: Protocol) -> Iterator
         InputError: sizes differ, a prediction is not finite, no truth lies within the range, or the
             prediction leaves scale and shift undetermined.
     """
-    pairs = _Pairs(clip, kind, protocol)
-    shared = _fit_video(pairs, protocol)
+    fits = _Fits(_Pairs(clip, kind, protocol), protocol)
     for index, frame in enumerate(clip):
-        usable = _usable(frame, protocol)
-        if not usable.any():
+        usable = frame.valid & _within(frame.truth, protocol)
+        chosen = np.flatnonzero(usable)
+        if not chosen.size:
             continue
         values = _in_space(frame.prediction, _largest(index, frame), kind, protocol)
-        affine = shared
-        if affine is None:
-            chosen = np.flatnonzero(usable)
-            pair = _pair(values.ravel().take(chosen), frame.truth.ravel().take(chosen), protocol)
-            affine = _fit_frame(index, pair, protocol)
+        affine = fits.of(values.ravel().take(chosen), frame.truth.ravel().take(chosen))
         depth, outside = _to_depth(values, affine, protocol)
-        yield AlignedFrame(index, depth, frame.truth, usable, float(outside[usable].mean()))
-
-
-class _Usable(NamedTuple):
-    """Usable pixels of one frame, at least one, in the same order.
-
-    Attributes:
-        number: of the frame in its clip.
-        values: the prediction in the space of the fit.
-        truth: in mm.
-    """
-
-    number: int
-    values: Values
-    truth: Values
+        clipped = np.count_nonzero(outside & usable) / chosen.size
+        yield AlignedFrame(index, depth, frame.truth, usable, clipped)
+    fits.check()
 
 
 @dataclass(frozen=True)
@@ -210,30 +221,82 @@ class _Pairs:
         assert iter(self.clip) is not self.clip, "a clip is gone through several times"
 
     def __iter__(self) -> Iterator[Pair]:
-        pairs = (_pair(values, truth, self.protocol) for _, values, truth in self.by_frame())
-        return ahead(pairs)
+        return ahead(_pair(values, truth, self.protocol) for values, truth in self.by_frame())
 
-    def by_frame(self) -> Iterator[_Usable]:
-        """Frames that have usable pixels.
+    def by_frame(self) -> Iterator[tuple[Values, Values]]:
+        """Prediction in the space of the fit and truth in mm, of frames with usable pixels.
 
         Raises:
             InputError: see `align`.
         """
         empty = True
-        for index, frame in enumerate(self.clip):
-            largest = _largest(index, frame)
-            chosen = np.flatnonzero(_usable(frame, self.protocol))
-            if chosen.size:
+        for prediction, truth, largest in self._known():
+            usable = _within(truth, self.protocol)
+            if not usable.all():
+                chosen = np.flatnonzero(usable)
+                prediction, truth = prediction.take(chosen), truth.take(chosen)
+            if truth.size:
                 empty = False
-                seen = frame.prediction.ravel().take(chosen)
-                values = _in_space(seen, largest, self.kind, self.protocol)
-                yield _Usable(index, values, frame.truth.ravel().take(chosen))
+                yield _in_space(prediction, largest, self.kind, self.protocol), truth
         if empty:
             raise InputError(
                 f"The truth has no depth between {self.protocol.nearest:g} and "
                 f"{self.protocol.farthest:g} mm in any frame; check its unit (millimetres) and "
                 "where it is valid, or choose another range."
             )
+
+    def _known(self) -> Iterator[Known]:
+        if isinstance(self.clip, Compact):
+            return self.clip.known()
+        return (known(index, frame) for index, frame in enumerate(self.clip))
+
+
+class _Fits:
+    """Finds the scale and shift of each frame, and counts what is odd about them.
+
+    Raises:
+        InputError: those of the whole video cannot be found.
+    """
+
+    def __init__(self, pairs: _Pairs, protocol: Protocol) -> None:
+        self.frames = self.inverted = self.degenerate = 0
+        self._protocol = protocol
+        self._error: UndeterminedError | None = None
+        self._shared: Affine | None = None
+        if protocol.scope is not Scope.FRAME:
+            first_only = protocol.scope is Scope.FIRST
+            self._shared = protocol.fit([next(iter(pairs))] if first_only else pairs)
+
+    def of(self, values: Values, truth: Values) -> Affine:
+        """Scale and shift of the next frame, from its usable pixels; see `_Pairs.by_frame`."""
+        affine = self._shared or self._of_frame(_pair(values, truth, self._protocol))
+        self.frames += 1
+        self.inverted += affine.scale < 0
+        return affine
+
+    def _of_frame(self, pair: Pair) -> Affine:
+        try:
+            return self._protocol.fit([pair])
+        except UndeterminedError as error:
+            self.degenerate += 1
+            self._error = error
+            return Affine(0.0, error.constant)
+
+    def check(self) -> None:
+        """Refuse a video whose frames are all degenerate."""
+        if self._error is not None and self.degenerate == self.frames:
+            raise self._error
+
+
+def known(index: int, frame: EvalFrame) -> Known:
+    """The known pixels of a frame.
+
+    Raises:
+        InputError: sizes differ, or the prediction is not finite.
+    """
+    largest = _largest(index, frame)
+    chosen = np.flatnonzero(frame.valid)
+    return Known(frame.prediction.ravel().take(chosen), frame.truth.ravel().take(chosen), largest)
 
 
 def _pair(values: Values, truth: Values, protocol: Protocol) -> Pair:
@@ -257,42 +320,17 @@ def _largest(index: int, frame: EvalFrame) -> float:
     return largest
 
 
-def _usable(frame: EvalFrame, protocol: Protocol) -> NDArray[np.bool_]:
-    near, far = protocol.nearest, protocol.farthest
-    return np.asarray(frame.valid & (frame.truth > near) & (frame.truth < far))
-
-
-def _fit_video(pairs: _Pairs, protocol: Protocol) -> Affine | None:
-    """Scale and shift of the whole video, None where each frame has its own."""
-    if protocol.scope is Scope.FRAME:
-        return None
-    return protocol.fit([next(iter(pairs))] if protocol.scope is Scope.FIRST else pairs)
-
-
-def _fit_frame(index: int, pair: Pair, protocol: Protocol) -> Affine:
-    try:
-        return protocol.fit([pair])
-    except InputError as error:
-        raise InputError(f"Frame {index}: {error}") from error
+def _within(truth: Numbers, protocol: Protocol) -> NDArray[np.bool_]:
+    return np.asarray((truth > protocol.nearest) & (truth < protocol.farthest))
 
 
 def _in_space(
     prediction: Numbers, largest: float, kind: Kind, protocol: Protocol
 ) -> NDArray[np.floating[Any]]:
-    """The prediction as depth or inverse depth, whichever the protocol fits in.
-
-    Args:
-        prediction: any values of a frame.
-        largest: of all values of the frame.
-        kind: what the prediction is.
-        protocol: the space.
-    """
-    values = prediction
-    if kind is not protocol.space:
-        least = NEAREST_SHARE if kind is Kind.DEPTH else 1 / FARTHEST
-        values = _reciprocal(prediction, largest, least)
+    """The prediction as depth or inverse depth, whichever the protocol fits in."""
+    values = converted(prediction, largest, kind, protocol.space)
     if protocol.space is Kind.DEPTH:
-        return np.asarray(values)
+        return values
     return np.asarray(np.maximum(values, values.dtype.type(protocol.floor)))
 
 
@@ -300,44 +338,15 @@ def _to_depth(
     values: Numbers, affine: Affine, protocol: Protocol
 ) -> tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]:
     """Aligned depth within the range, and where it was outside before it was clipped."""
-    aligned = values * values.dtype.type(affine.scale) + values.dtype.type(affine.shift)
+    inverse = protocol.space is Kind.INVERSE_DEPTH
     low, high = protocol.nearest, protocol.farthest
-    if protocol.space is Kind.DEPTH:
-        return np.clip(aligned, low, high), (aligned < low) | (aligned > high)
-    low, high = 1 / high, 1 / low
-    return 1 / np.clip(aligned, low, high), (aligned < low) | (aligned > high)
-
-
-def depth_from_inverse(inverse_depth: Map) -> Map:
-    """1 / inverse depth, finite for every input.
-
-    A prediction may be zero, and one zero would own the least-squares fit that follows. So inverse
-    depth is cut at a hundredth of the frame's maximum: relative, because its scale means nothing,
-    and low, because the end of a lumen is rarely fifty times as far as the nearest wall. A frame
-    without any positive value becomes a constant.
-    """
-    return _reciprocal(inverse_depth, float(inverse_depth.max()), 1 / FARTHEST)
-
-
-def inverse_from_depth(depth: Map) -> Map:
-    """1 / depth, finite for every input; depth of zero or less counts as very near."""
-    return _reciprocal(depth, float(depth.max()), NEAREST_SHARE)
-
-
-def _reciprocal(values: Numbers, largest: float, least_share: float) -> NDArray[np.floating[Any]]:
-    """1 / values, none of them below a share of the largest of their frame."""
-    if largest <= 0:
-        return np.ones_like(values)
-    return np.asarray(1 / np.maximum(values, values.dtype.type(least_share * largest)))
-
-
-def resized(prediction: Map, height: int, width: int) -> Float[np.ndarray, "new_height new_width"]:
-    """The prediction at another size: bilinear, corners not aligned, as the benchmarks do."""
-    if prediction.shape == (height, width):
-        return prediction
-    values = torch.from_numpy(np.ascontiguousarray(prediction))[None, None]
-    result = torch.nn.functional.interpolate(values, (height, width), mode="bilinear")
-    return np.asarray(result[0, 0].numpy())
+    if inverse:
+        low, high = 1 / high, 1 / low
+    depth = values * values.dtype.type(affine.scale)
+    depth += values.dtype.type(affine.shift)
+    outside = (depth < low) | (depth > high)
+    np.clip(depth, low, high, out=depth)
+    return np.reciprocal(depth, out=depth) if inverse else depth, outside
 
 
 def per_frame_least_squares_in_depth(

@@ -7,7 +7,7 @@ Intervals come from drawing sequences with replacement; with one sequence there 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,6 +21,14 @@ from endodav.evaluation.reproduction import Interval, bootstrap
 from endodav.evaluation.runner import Scored
 
 FILENAME = "report.json"
+INVERTED = (
+    "the fit turns near and far round in {}; the prediction runs against the truth, so these "
+    "errors measure the fit: check that the model suits the scene, and --kind."
+)
+DEGENERATE = (
+    "the prediction leaves scale and shift undetermined in {}, as constants do; these frames count "
+    "as the best constant."
+)
 
 
 class Title(NamedTuple):
@@ -72,7 +80,7 @@ class Summary(_Model):
 
 
 class SequenceResult(_Model):
-    """One sequence under one protocol; see `runner.VideoScore`."""
+    """One sequence under one protocol; see `scoring.VideoScore`."""
 
     name: str
     frames: int
@@ -80,6 +88,8 @@ class SequenceResult(_Model):
     metrics: dict[str, float]
     drift: dict[int, float]
     notes: list[str]
+    inverted: int = 0
+    degenerate: int = 0
 
 
 class ProtocolResult(_Model):
@@ -149,6 +159,8 @@ def summarise(protocol: Protocol, scored: Sequence[Scored]) -> ProtocolResult:
             metrics=dict(score.metrics),
             drift=dict(score.drift),
             notes=list(score.notes),
+            inverted=score.inverted,
+            degenerate=score.degenerate,
         )
         for name, score in found
     ]
@@ -236,7 +248,25 @@ def notes(report: Report) -> list[str]:
                 names = where.setdefault(note, [])
                 if sequence.name not in names:
                     names.append(sequence.name)
-    return [f"{', '.join(names)}: {note}" for note, names in where.items()]
+    found = [f"{', '.join(names)}: {note}" for note, names in where.items()]
+    return [
+        *_odd_fits(report, "inverted", INVERTED),
+        *_odd_fits(report, "degenerate", DEGENERATE),
+        *found,
+    ]
+
+
+def _odd_fits(report: Report, count: str, said: str) -> Iterator[str]:
+    """One sentence for each sequence with such frames, over all protocols."""
+    for first in report.results[0].sequences:
+        where = [
+            f"{getattr(sequence, count)} of {sequence.frames} frames ({result.protocol})"
+            for result in report.results
+            for sequence in result.sequences
+            if sequence.name == first.name and getattr(sequence, count)
+        ]
+        if where:
+            yield f"{first.name}: {said.format(', '.join(where))}"
 
 
 def metrics_of(report: Report) -> list[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,61 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endodav.data.files import explained
-from endodav.data.sequence import FrameRef, Sample
+from endodav.data.sequence import FrameRef
 from endodav.data.sequence import Sequence as Video
 from endodav.errors import InputError, RecipeError
-from endodav.evaluation.boundary import BoundarySums, boundary_compute, boundary_update
-from endodav.evaluation.flow import FlowSums, Look, flow_of_camera, opw_compute, opw_update
-from endodav.evaluation.metrics import ALL, STANDARD
 from endodav.evaluation.pictures import Gallery, Pictures
-from endodav.evaluation.pipeline import each_ahead
 from endodav.evaluation.predict import PREDICTION, predict
 from endodav.evaluation.predictions import Prediction, open_prediction
-from endodav.evaluation.protocols import (
-    PROTOCOLS,
-    AlignedFrame,
-    EvalFrame,
-    Protocol,
-    align,
-    resized,
-    score,
-)
-from endodav.evaluation.spool import Beginning, Spool
-from endodav.evaluation.temporal import (
-    CONVENTIONS,
-    TemporalSums,
-    View,
-    temporal_compute,
-    temporal_update,
-)
+from endodav.evaluation.protocols import PROTOCOLS, EvalFrame, Protocol, score
+from endodav.evaluation.scoring import EVERY, VideoScore, score_video
+from endodav.evaluation.spaces import resized
+from endodav.evaluation.spool import Spool
 from endodav.inference.estimator import DepthEstimator
 from endodav.types import Kind
+from endodav.video.ahead import each_ahead
 
 DRIFT_LENGTHS = (110, 192, 300, 400, 500)  # frames, as in Video Depth Anything's figure
 METRIC = "metric"
 WRONG_UNIT = 30.0  # times too large or small: no network is that wrong, a unit is
-OVER_TIME = ("tae_endodav", "tas_endodav", "tae_vda", "tas_vda", "opw")
-
-
-@dataclass(frozen=True)
-class VideoScore:
-    """What one protocol says of one video.
-
-    Attributes:
-        protocol: name.
-        frames: frames that count.
-        clipped: share of pixels that alignment put outside the range.
-        metrics: by name; what cannot be computed is absent.
-        drift: Abs Rel of the first frames of the video, by how many.
-        notes: what a reader should know.
-    """
-
-    protocol: str
-    frames: int
-    clipped: float
-    metrics: Mapping[str, float]
-    drift: Mapping[int, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +81,8 @@ def fingerprint(video: Video) -> str:
         with explained(path, "a frame or its depth"), path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     for ref in video.refs:
+        if ref.number is not None:
+            digest.update(str(ref.number).encode())
         for array in (ref.T_world_from_camera, ref.intrinsics):
             digest.update(b"-" if array is None else array.tobytes())
     return digest.hexdigest()
@@ -160,8 +124,9 @@ def evaluate_video(
     prediction: Prediction,
     video: Video,
     protocols: Sequence[Protocol],
-    metrics: Collection[str] = ALL,
+    metrics: Collection[str] = EVERY,
     *,
+    lengths: Collection[int] = (),
     scratch: Path | None = None,
     pictures: bool = False,
 ) -> Scored:
@@ -171,8 +136,9 @@ def evaluate_video(
         prediction: as many frames as the video.
         video: with ground truth in mm.
         protocols: at least one.
-        metrics: of `metrics.ALL`; more than the standard five also means boundaries, drift, and
-            consistency over time where camera and poses are known.
+        metrics: of `scoring.EVERY`; those over time exist where camera and poses are known.
+        lengths: frames from the start that are aligned and scored by themselves, where there are
+            as many.
         scratch: folder for the scratch file; the system's own if not given.
         pictures: whether to collect what a report shows.
 
@@ -186,7 +152,9 @@ def evaluate_video(
             scores, gallery = [], None
             for protocol in protocols:
                 wanted = Gallery() if pictures and gallery is None else None
-                scores.append(_score(spool, prediction.kind, video, protocol, metrics, wanted))
+                scores.append(
+                    _score(spool, prediction.kind, video, protocol, metrics, lengths, wanted)
+                )
                 gallery = gallery or wanted
     except InputError as error:
         raise InputError(f"{video.name}: {error}") from error
@@ -227,48 +195,22 @@ def _score(
     video: Video,
     protocol: Protocol,
     metrics: Collection[str],
+    lengths: Collection[int],
     gallery: Gallery | None,
 ) -> VideoScore:
-    found = score(spool, kind, protocol, metrics)
-    errors = asdict(found.errors)
-    values = {name: errors[name] for name in metrics}
-    notes = [*_unit_notes(spool, protocol), *_sign_notes(spool)]
-    drift: dict[int, float] = {}
-    if set(metrics) - set(STANDARD):
-        sums = _Sums()
-        for frame, sample in _aligned(spool, kind, video, protocol):
-            sums.add(frame, sample)
-            if gallery is not None:
-                gallery.add(frame, sample.image)
-        values |= {name: x for name, x in sums.compute().items() if math.isfinite(x)}
-        drift = _drift(spool, kind, protocol)
-        if not sums.moved:
-            notes.append("TAE, TAS and OPW need poses and intrinsics, which these data lack.")
-    elif gallery is not None:
-        for frame, sample in _aligned(spool, kind, video, protocol):
-            gallery.add(frame, sample.image)
-    return VideoScore(
-        protocol.name, found.errors.frames, found.clipped, values, drift, tuple(notes)
-    )
+    see = None if gallery is None else gallery.add
+    found = score_video(spool, kind, video, protocol, metrics, see)
+    notes = (*_unit_notes(spool, protocol), *_sign_notes(spool), *found.notes)
+    return replace(found, notes=notes, drift=_drift(spool, kind, protocol, lengths))
 
 
-def _aligned(
-    spool: Spool, kind: Kind, video: Video, protocol: Protocol
-) -> Iterator[tuple[AlignedFrame, Sample]]:
-    """Aligned frames with their samples."""
-    samples = iter(video)
-    sample = next(samples)
-    for frame in align(spool, kind, protocol):
-        while sample.index < frame.index:
-            sample = next(samples)
-        yield frame, sample
-
-
-def _drift(spool: Spool, kind: Kind, protocol: Protocol) -> dict[int, float]:
+def _drift(
+    spool: Spool, kind: Kind, protocol: Protocol, lengths: Collection[int]
+) -> dict[int, float]:
     """Abs Rel of the first frames, aligned by themselves, for every length that the video has."""
     return {
-        length: score(Beginning(spool, length), kind, protocol, ("abs_rel",)).errors.abs_rel
-        for length in DRIFT_LENGTHS
+        length: score(spool.beginning(length), kind, protocol, ("abs_rel",)).errors.abs_rel
+        for length in lengths
         if length <= len(spool)
     }
 
@@ -277,8 +219,8 @@ def _unit_notes(spool: Spool, protocol: Protocol) -> Iterator[str]:
     """Whether predictions in millimetres can be what they claim."""
     if protocol.name != METRIC:
         return
-    frame = next(frame for frame in spool if frame.valid.any())
-    ratio = float(np.median(frame.prediction[frame.valid]) / np.median(frame.truth[frame.valid]))
+    frame = next(frame for frame in spool.known() if frame.truth.size)
+    ratio = float(np.median(frame.prediction) / np.median(frame.truth))
     if ratio > WRONG_UNIT or 0 < ratio < 1 / WRONG_UNIT:
         said = f"{ratio:.3g} times too large" if ratio > 1 else f"{1 / ratio:.3g} times too small"
         yield f"Predictions are {said}: they are hardly in millimetres; check their unit."
@@ -287,46 +229,3 @@ def _unit_notes(spool: Spool, protocol: Protocol) -> Iterator[str]:
 def _sign_notes(spool: Spool) -> Iterator[str]:
     if spool.not_positive > 0:
         yield f"{spool.not_positive:.2%} of the predicted values are zero or negative."
-
-
-class _Sums:
-    """Statistics that need whole aligned frames and their neighbours."""
-
-    def __init__(self) -> None:
-        self.moved = 0
-        self._boundary = BoundarySums()
-        self._flow = FlowSums()
-        self._temporal = dict.fromkeys(CONVENTIONS, TemporalSums())
-        self._before: tuple[AlignedFrame, Sample] | None = None
-
-    def add(self, frame: AlignedFrame, sample: Sample) -> None:
-        self._boundary += boundary_update(frame.depth, frame.truth, frame.usable)
-        before, self._before = self._before, (frame, sample)
-        if before is None or before[1].index + 1 != sample.index:
-            return
-        first, earlier = before
-        T_first, T_second, K = (
-            earlier.T_world_from_camera,
-            sample.T_world_from_camera,
-            earlier.intrinsics,
-        )
-        if T_first is None or T_second is None or K is None:
-            return
-        self.moved += 1
-        T_second_from_first = np.linalg.inv(T_second) @ T_first
-        views = (View(first.depth, first.usable), View(frame.depth, frame.usable))
-        for name, convention in CONVENTIONS.items():
-            self._temporal[name] += temporal_update(*views, T_second_from_first, K, convention)
-        flow = flow_of_camera(
-            np.where(frame.usable, frame.truth, 0), K, np.linalg.inv(T_second_from_first)
-        )
-        self._flow += opw_update(
-            Look(first.depth, earlier.image), Look(frame.depth, sample.image), flow
-        )
-
-    def compute(self) -> dict[str, float]:
-        found = {"boundary_f1": boundary_compute(self._boundary), "opw": opw_compute(self._flow)}
-        for name, sums in self._temporal.items():
-            errors = temporal_compute(sums)
-            found |= {f"tae_{name}": errors.tae, f"tas_{name}": errors.tas}
-        return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -13,15 +14,27 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from endodav.errors import InputError, OutputError
-from endodav.evaluation.pipeline import ahead
-from endodav.evaluation.protocols import EvalFrame
+from endodav.errors import OutputError
+from endodav.evaluation.protocols import EvalFrame, Known, known
+from endodav.video.ahead import ahead
 
 
 @dataclass(frozen=True)
 class _Place:
+    """Where a frame lies: known pixels first, so that alignment reads nothing else.
+
+    Attributes:
+        offset: of predictions and truths at known pixels, then predictions elsewhere, then which
+            pixels are known as bits.
+        shape: of its maps.
+        known: number of known pixels.
+        largest: of all predicted values.
+    """
+
     offset: int
     shape: tuple[int, int]
+    known: int
+    largest: float
 
 
 class Spool:
@@ -32,42 +45,49 @@ class Spool:
     would count as memory of the process.
 
     Args:
-        frames: prediction and truth, in order; where the truth is unknown it is stored as 0.
-        folder: where the scratch file is made.
+        frames: prediction and truth, in order; truth comes back as 0 where it is unknown.
+        folder: where the scratch file is made, made if absent; the system's own if not given.
 
     Raises:
+        InputError: sizes of a frame differ, or a prediction is not finite.
         OutputError: the scratch file cannot be written.
     """
 
     def __init__(self, frames: Iterable[EvalFrame], folder: Path | None = None) -> None:
         self.not_positive = 0.0  # share of predicted values that are zero or negative
         self._places: list[_Place] = []
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with us
         try:
-            for frame in ahead(frames):
-                self._append(frame)
-        except BaseException as error:
-            self._file.close()
-            if isinstance(error, OSError):
-                raise OutputError(
-                    f"The scratch file for scoring cannot be written ({error.strerror}); it needs "
-                    "8 bytes for each pixel of the video: free some space or give --cache."
-                ) from error
-            raise
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with us
+            try:
+                for frame in ahead(frames):
+                    self._append(frame)
+            except BaseException:
+                self._file.close()
+                raise
+        except OSError as error:
+            raise OutputError(
+                f"The scratch file for scoring cannot be written ({error.strerror}); it needs "
+                "8 bytes for each pixel of the video: free some space or give --cache."
+            ) from error
         self.not_positive /= max(len(self._places), 1)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __iter__(self) -> Iterator[EvalFrame]:
-        return self.first(None)
+        return map(self._frame, self._places)
 
-    def first(self, count: int | None) -> Iterator[EvalFrame]:
-        """The first frames, or all of them."""
-        for place in islice(self._places, count):
-            self._file.seek(place.offset)
-            prediction, truth = self._read(place.shape), self._read(place.shape)
-            yield EvalFrame(prediction, truth, truth > 0)
+    def known(self) -> Iterator[Known]:
+        """Known pixels of every frame."""
+        return map(self._known, self._places)
+
+    def beginning(self, frames: int) -> Spool:
+        """The first frames as a clip of its own, which ends with this one."""
+        part = copy(self)
+        part._places = self._places[:frames]
+        return part
 
     def __enter__(self) -> Spool:
         return self
@@ -81,29 +101,39 @@ class Spool:
         self._file.close()
 
     def _append(self, frame: EvalFrame) -> None:
-        prediction, truth = frame.prediction, np.where(frame.valid, frame.truth, 0)
-        if prediction.shape != truth.shape:
-            raise InputError(
-                f"The prediction of frame {len(self)} is {prediction.shape[1]}x"
-                f"{prediction.shape[0]}, but its truth is {truth.shape[1]}x{truth.shape[0]}."
-            )
-        self._places.append(_Place(self._file.tell(), truth.shape))
-        self.not_positive += float(np.mean(prediction <= 0))
-        for values in (prediction, truth):
-            self._file.write(np.ascontiguousarray(values, np.float32).data)
+        found = known(len(self), frame)
+        size = found.truth.size
+        place = _Place(self._file.tell(), frame.truth.shape, size, found.largest)
+        elsewhere = frame.prediction.ravel().take(np.flatnonzero(~frame.valid))
+        for values in (found.prediction, found.truth, elsewhere):
+            self._file.write(np.asarray(values, np.float32).data)
+        if elsewhere.size:
+            self._file.write(np.packbits(frame.valid).data)
+        self._places.append(place)
+        self.not_positive += 1 - np.count_nonzero(frame.prediction > 0) / frame.prediction.size
 
-    def _read(self, shape: tuple[int, int]) -> NDArray[np.float32]:
-        values = np.empty(shape, np.float32)
+    def _known(self, place: _Place) -> Known:
+        self._file.seek(place.offset)
+        prediction, truth = self._read(2 * place.known).reshape(2, -1)
+        return Known(prediction, truth, place.largest)
+
+    def _frame(self, place: _Place) -> EvalFrame:
+        found = self._known(place)
+        if place.known == math.prod(place.shape):
+            prediction, truth = (values.reshape(place.shape) for values in found[:2])
+            return EvalFrame(prediction, truth, np.ones(place.shape, bool))
+        pixels = math.prod(place.shape)
+        elsewhere = self._read(pixels - place.known)
+        bits = np.frombuffer(self._file.read(-(-pixels // 8)), np.uint8)
+        valid = np.unpackbits(bits, count=pixels).astype(bool).reshape(place.shape)
+        chosen = np.flatnonzero(valid)
+        prediction, truth = np.empty(place.shape, np.float32), np.zeros(place.shape, np.float32)
+        prediction.put(chosen, found.prediction)
+        prediction.put(np.flatnonzero(~valid), elsewhere)
+        truth.put(chosen, found.truth)
+        return EvalFrame(prediction, truth, valid)
+
+    def _read(self, count: int) -> NDArray[np.float32]:
+        values = np.empty(count, np.float32)
         self._file.readinto(values.data.cast("B"))  # type: ignore[attr-defined]
         return values
-
-
-@dataclass(frozen=True)
-class Beginning:
-    """The first frames of a spool as a clip of its own."""
-
-    spool: Spool
-    frames: int
-
-    def __iter__(self) -> Iterator[EvalFrame]:
-        return self.spool.first(self.frames)

@@ -11,9 +11,17 @@ import numpy as np
 
 from endodav.data.sequence import Sequence as Video
 from endodav.errors import RecipeError
-from endodav.evaluation.candidates import Candidate, Report, as_row, score_candidates, true_tae
+from endodav.evaluation.candidates import (
+    Candidate,
+    Report,
+    as_row,
+    circumstances,
+    describe,
+    score_candidates,
+)
 from endodav.evaluation.protocols import PROTOCOLS
 from endodav.evaluation.reproduction import Published, Row, Table, bootstrap, in_print
+from endodav.evaluation.scoring import true_tae
 from endodav.inference.estimator import STREAMING, DepthEstimator
 from endodav.inference.settings import InferenceSettings
 from endodav.inference.windows import PLANS, WINDOW_LENGTH, choose_plan
@@ -127,15 +135,12 @@ def strategy_table(
     rows = [as_row(name, errors, METRICS) for name, errors in scores.items()]
     return Table(
         title="Strategies for long videos, as in Video Depth Anything's table 5",
-        protocol=(
-            "Protocol vda (one scale and shift a video by least squares in inverse depth, truth up "
-            "to 150 mm), mean over frames, then videos; TAE in VDA's convention"
-        ),
+        protocol=f"{describe(PROTOCOL)}; TAE in VDA's convention",
         videos=[video.name for video in videos],
         rows=rows,
         published=PAPER,
         baseline=BASELINE if BASELINE in names else None,
-        notes=[*_steadier(rows), *_floor(videos)],
+        notes=[*_steadier(rows), *_floor(videos), *circumstances(scores)],
         details={
             "model": loaded.meta.model,
             "weights_sha256": loaded.meta.weights_sha256,

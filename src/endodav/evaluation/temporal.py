@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from endodav.evaluation.metrics import DELTA
+from endodav.evaluation.sums import Sums
 
 Matrix3 = Float[np.ndarray, "3 3"]
 Matrix4 = Float[np.ndarray, "4 4"]
@@ -62,17 +63,12 @@ class Agreement(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TemporalSums:
+class TemporalSums(Sums):
     """Sums over moved frames (two for each neighbouring pair); adding two of them joins them."""
 
     count: int = 0
     error: float = 0.0
     share: float = 0.0
-
-    def __add__(self, other: TemporalSums) -> TemporalSums:
-        return TemporalSums(
-            self.count + other.count, self.error + other.error, self.share + other.share
-        )
 
 
 @dataclass(frozen=True)

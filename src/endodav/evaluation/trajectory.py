@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from endodav.evaluation.sums import Sums
+
 WINDOW = 5  # poses
 
 Values3 = Float[np.ndarray, " 3"]
@@ -179,7 +181,7 @@ def umeyama(src: Positions, dst: Positions, with_scale: bool = True) -> Similari
 
 
 @dataclass(frozen=True)
-class PathSums:
+class PathSums(Sums):
     """Sums over whole trajectories, each aligned by itself; adding two of them joins them.
 
     Attributes:
@@ -195,15 +197,6 @@ class PathSums:
     squared: float = 0.0
     squared_steps: float = 0.0
     angles: float = 0.0
-
-    def __add__(self, other: PathSums) -> PathSums:
-        return PathSums(
-            self.poses + other.poses,
-            self.steps + other.steps,
-            self.squared + other.squared,
-            self.squared_steps + other.squared_steps,
-            self.angles + other.angles,
-        )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The one loop: frames, windows, network, alignment, depth; memory depends on the window alone.
 
-Kept at any time: the 8-bit frames not yet written (at most one window and one frame), the network
-inputs that a coming window needs, and the network's maps of the current window and of what the next
-one inherits. Maps become full-size one by one as they are written.
+Kept at any time: the 8-bit frames not yet written (at most one window and one frame), what the
+network made of each frame that a coming window needs, and the depth of the current window and of
+what the next one inherits. No frame goes through the encoder twice. Depth becomes full-size one by
+one as it is written.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from endodav.inference.alignment import (
     guarded_fit,
     moments,
 )
-from endodav.inference.predictor import Predictor
+from endodav.inference.predictor import ClipNetwork, Predictor, SeenFrame
 from endodav.inference.settings import InferenceSettings
 from endodav.inference.windows import Window, WindowPlan
 from endodav.models.presets import ModelPreset
@@ -31,6 +32,8 @@ from endodav.types import DepthFrame, DepthMap, Frame, RGBImage, Units
 
 Estimates = Mapping[int, Estimate]  # by frame of the sequence
 Size = tuple[int, int]  # rows, columns
+BYTES_A_PIXEL = 3  # of an 8-bit frame
+WORKING_COPIES = 8  # full-size maps alive while one is fitted, faded and written
 
 
 class FrameBuffer:
@@ -40,7 +43,7 @@ class FrameBuffer:
         self._unread = frames
         self._prepare = prepare
         self._frames: dict[int, Frame] = {}
-        self._inputs: dict[int, Tensor] = {}
+        self._seen: dict[int, SeenFrame] = {}
         self.count = 0  # frames read so far; the length of the sequence once `has` has said no
         self.frame_size = (0, 0)
 
@@ -52,22 +55,22 @@ class FrameBuffer:
                 return False
             self.frame_size = frame.image.shape[:2]
             self._frames[self.count] = frame
-            self._inputs[self.count] = self._prepare(frame.image)
+            self._seen[self.count] = SeenFrame(self._prepare(frame.image))
             self.count += 1
         return True
 
-    def input(self, index: int) -> Tensor:
-        """The network's input for a frame; past the end, for the last one."""
-        return self._inputs[min(index, self.count - 1)]
+    def seen(self, index: int) -> SeenFrame:
+        """A frame as the network sees it; past the end, the last one."""
+        return self._seen[min(index, self.count - 1)]
 
     def take(self, index: int) -> Frame:
         """A frame, for the last time."""
         return self._frames.pop(index)
 
-    def keep_inputs(self, indices: Iterable[int]) -> None:
-        """Forget the inputs of all other frames."""
+    def keep(self, indices: Iterable[int]) -> None:
+        """Forget what the network saw of all other frames."""
         wanted = {min(index, self.count - 1) for index in indices}
-        self._inputs = {index: self._inputs[index] for index in wanted if index in self._inputs}
+        self._seen = {index: self._seen[index] for index in wanted if index in self._seen}
 
 
 class DepthEngine:
@@ -84,7 +87,7 @@ class DepthEngine:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Module | ClipNetwork,
         preset: ModelPreset,
         plan: WindowPlan,
         settings: InferenceSettings | None = None,
@@ -118,6 +121,8 @@ class DepthEngine:
     def _run_sequence(self, frames: Iterator[Frame]) -> Iterator[DepthFrame]:
         buffer = FrameBuffer(frames, self.predictor.prepare)
         inherited: Estimates = {}
+        if buffer.has(0):
+            self._fit_into_memory(buffer)
         for window in self.plan.windows(buffer.has):
             own, size = self._estimate(window, buffer, inherited)
             following = self.plan.window(window.number + 1)
@@ -133,7 +138,13 @@ class DepthEngine:
                 index: inherited[index] if index in inherited else latest[index].kept()
                 for index in following.frames[: self.plan.inherited]
             }
-            buffer.keep_inputs(following.frames)
+            buffer.keep(following.frames)
+
+    def _fit_into_memory(self, buffer: FrameBuffer) -> None:
+        length, (rows, columns) = self.plan.length, buffer.frame_size
+        frames = (length + 1) * rows * columns * BYTES_A_PIXEL
+        full_size = WORKING_COPIES * rows * columns * torch.float64.itemsize
+        self.predictor.fit_into_memory(buffer.seen(0), length, frames + full_size)
 
     @torch.inference_mode()
     def _estimate(
@@ -141,8 +152,8 @@ class DepthEngine:
     ) -> tuple[list[Estimate], Size]:
         """The aligned estimate at each position, and the size of the depth to give out."""
         buffer.has(window.frames[-1])
-        seen = [i for i in window.frames if self.plan.fill or i < buffer.count]
-        maps = self.predictor.predict([buffer.input(index) for index in seen])
+        shown = [i for i in window.frames if self.plan.fill or i < buffer.count]
+        maps = self.predictor.predict([buffer.seen(index) for index in shown])
         size = self.settings.depth_size(buffer.frame_size, (maps.shape[1], maps.shape[2]))
         raw = [Estimate(values) for values in maps]
         if window.number == 0 or not self._fit_positions:

@@ -10,6 +10,8 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float32
 
+from endodav.backends.card import is_export
+from endodav.backends.convert import BACKENDS, open_folder, run_outside
 from endodav.errors import InputError, RecipeError
 from endodav.inference.engine import DepthEngine
 from endodav.inference.memory import memory_explained
@@ -21,8 +23,10 @@ from endodav.models.presets import ModelPreset
 from endodav.types import DepthFrame, DepthMeta, Source
 from endodav.video.source import open_source
 from endodav.weights.hub import LoadedModel, load
+from endodav.weights.licences import admit
 
 STREAMING = "streaming"
+TORCH = "torch"
 
 
 @dataclass(frozen=True)
@@ -54,22 +58,26 @@ class DepthEstimator:
         weights: str | Path | None = None,
         device: str = AUTO,
         precision: str = AUTO,
+        backend: str = TORCH,
         strategy: str | None = None,
         input_size: int | None = None,
         output_size: str | tuple[int, int] = "source",
         window: int | None = None,
         overlap: int | None = None,
         streaming: bool = False,
+        memory_limit: int | None = None,
         permissive_only: bool = False,
         announce: Callable[[str], object] | None = None,
     ) -> DepthEstimator:
-        """Load a model by name (see `endodav models`) or from a training run folder.
+        """Load a model by name (see `endodav models`), from a training run folder or an export.
 
         Args:
-            name_or_path: preset name or run folder.
+            name_or_path: preset name, run folder, or folder that `endodav export` wrote.
             weights: a checkpoint of one's own (.pth or .safetensors) for that architecture.
             device: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1" or "mps".
             precision: "auto" (fp16 on CUDA, else fp32), "fp32", "fp16" or "bf16".
+            backend: "torch", or what computes instead: "openvino", "onnx" or "tensorrt", for which
+                the model is converted at its first use. An export brings its own.
             strategy: a name of `endodav.inference.windows.PLANS`; the model's own if not given.
             input_size: shorter side of what the network sees, in pixels; the model's own if not
                 given.
@@ -79,6 +87,8 @@ class DepthEstimator:
                 given.
             streaming: one frame in, one depth out, without looking ahead; there are no windows
                 then.
+            memory_limit: bytes that the process may hold while it runs windows; the depth is the
+                same, and comes more slowly. None lets speed alone decide.
             permissive_only: refuse weights that do not allow commercial use.
             announce: told licence and origin of the weights at their first use.
 
@@ -86,18 +96,18 @@ class DepthEstimator:
             WeightsError: the weights cannot be had, read or used.
             RecipeError: an option is impossible, for any model or for this one.
         """
-        settings = InferenceSettings(precision, input_size, output_size)
-        if streaming and (strategy, window, overlap) != (None, None, None):
-            raise RecipeError(
-                "Streaming has no windows; leave out strategy, window and overlap, or streaming."
-            )
-        loaded = load(
-            str(name_or_path),
-            weights=None if weights is None else Path(weights),
+        loaded = _load(
+            Path(name_or_path),
+            None if weights is None else Path(weights),
+            backend=backend,
+            precision=precision,
+            device=device,
             permissive_only=permissive_only,
-            device=choose_device(device),
             announce=announce,
         )
+        # What runs outside PyTorch has its own arithmetic, and hands over float32.
+        own_precision = AUTO if "backend" in loaded.meta.settings else precision
+        settings = InferenceSettings(own_precision, input_size, output_size, memory_limit)
         preset = loaded.preset
         if streaming:
             return cls(loaded, None, settings)
@@ -120,7 +130,7 @@ class DepthEstimator:
             "precision": self.settings.resolved_precision(device),
             "device": str(device),
         }
-        return replace(self.loaded.meta, settings=self.loaded.meta.settings | run)
+        return replace(self.loaded.meta, settings=run | self.loaded.meta.settings)
 
     def run(self, source: Source | str | Path | Iterable[Any]) -> Iterator[DepthFrame]:
         """Depth of every frame, once and in order, in memory that does not grow with the video.
@@ -180,6 +190,39 @@ class DepthEstimator:
         )
         with memory_explained(device_of(self.loaded.model)):
             yield from run(source)
+
+
+def _load(
+    name: Path,
+    weights: Path | None,
+    *,
+    backend: str,
+    precision: str,
+    device: str,
+    permissive_only: bool,
+    announce: Callable[[str], object] | None,
+) -> LoadedModel:
+    """A model in PyTorch, or one that runs outside: an export, or converted now."""
+    if backend not in (TORCH, *BACKENDS):
+        known = ", ".join((TORCH, *BACKENDS))
+        raise RecipeError(f"There is no backend {backend!r}; choose from {known}.")
+    place = choose_device(device)
+    if is_export(name):
+        if weights is not None or precision != AUTO:
+            raise RecipeError(
+                f"{name} is an export, whose weights and precision are fixed; leave both out."
+            )
+        exported = open_folder(name, None if backend == TORCH else backend, str(place))
+        admit(exported.preset, permissive_only, announce)
+        return exported
+    loaded = load(
+        str(name),
+        weights=weights,
+        permissive_only=permissive_only,
+        device=place if backend == TORCH else "cpu",
+        announce=announce,
+    )
+    return loaded if backend == TORCH else run_outside(loaded, backend, precision, str(place))
 
 
 def default_strategy(preset: ModelPreset) -> str:

@@ -1,10 +1,11 @@
-"""Running out of memory, told in one sentence; PyTorch tells it differently on every device."""
+"""How much memory there is: what a process holds, and running out of it told in one sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import torch
 
 from endodav.errors import RecipeError
@@ -29,3 +30,10 @@ def memory_explained(
         ):
             raise
         raise RecipeError(f"This does not fit into the memory of {device}; {advice}.") from error
+
+
+def held_by(device: torch.device) -> int:
+    """Bytes of memory that this process holds: of the GPU, or of the computer."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return int(psutil.Process().memory_info().rss)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from endodav.errors import PrecisionWarning, WeightsError
+from endodav.inference.memory import held_by
+from endodav.inference.parts import Parts, costs, parts_within
 from endodav.inference.preprocess import network_input
 from endodav.inference.settings import PRECISIONS, InferenceSettings
 from endodav.models.presets import ModelPreset
@@ -22,12 +25,18 @@ TemporalState = Any  # opaque: only the network that made it looks inside
 
 @runtime_checkable
 class ClipNetwork(Protocol):
-    """What every depth network of `endodav.models.depth` can do."""
+    """What every depth network can do, of `endodav.models.depth` or exported from there."""
 
-    def predict_clip(
-        self, frames: Float[Tensor, "time 3 rows columns"]
+    def encode(
+        self, frames: Float[Tensor, "frames 3 rows columns"]
+    ) -> list[Float[Tensor, "frames _ _ _"]]:
+        """What each frame, prepared as the preset says, gives by itself."""
+        ...
+
+    def decode(
+        self, maps: list[Float[Tensor, "time _ _ _"]]
     ) -> Float[Tensor, "time map_rows map_columns"]:
-        """Depth of a clip whose frames are prepared as the preset says."""
+        """Depth of a clip from what its frames gave."""
         ...
 
 
@@ -40,6 +49,28 @@ class StreamingNetwork(Protocol):
     ) -> tuple[Float[Tensor, "batch map_rows map_columns"], TemporalState]:
         """Depth of one frame after those that `state` (None: no frame) remembers."""
         ...
+
+
+@runtime_checkable
+class DivisibleNetwork(Protocol):
+    """What a network can do that computes a clip in parts."""
+
+    def work_in(self, pixels: int | None, frames: int) -> None:
+        """How much is in flight at once, see `endodav.inference.parts`."""
+        ...
+
+
+@dataclass
+class SeenFrame:
+    """A frame as the network sees it, and what the network has made of it.
+
+    Attributes:
+        input: the network's input.
+        maps: what the frame gives by itself; None until a clip with it is predicted.
+    """
+
+    input: NetworkInput
+    maps: list[Float[Tensor, "1 _ _ _"]] | None = None
 
 
 class Predictor:
@@ -59,16 +90,39 @@ class Predictor:
     """
 
     def __init__(
-        self, network: nn.Module, preset: ModelPreset, settings: InferenceSettings
+        self, network: nn.Module | ClipNetwork, preset: ModelPreset, settings: InferenceSettings
     ) -> None:
         if not isinstance(network, ClipNetwork):
-            raise TypeError(f"{type(network).__name__} has no predict_clip")
+            raise TypeError(f"{type(network).__name__} is no depth network")
+        if isinstance(network, nn.Module):
+            network.eval()
         self.network = network
-        network.eval()
         self.preset = preset
         self.settings = settings
         self.device = device_of(network)
         self._half = PRECISIONS[settings.resolved_precision(self.device)]
+        self._parts = Parts()
+
+    def fit_into_memory(self, frame: SeenFrame, window: int, besides: int) -> None:
+        """Choose how much of a window is computed at once, as the settings' memory limit says.
+
+        Args:
+            frame: one of those to come, not of another size.
+            window: frames of a clip.
+            besides: bytes that will be held outside the network.
+
+        Raises:
+            RecipeError: the limit is too low.
+        """
+        limit = self.settings.memory_limit
+        if limit is None:
+            self._parts = Parts() if self.device.type == "cpu" else Parts(encoded=window)
+        else:
+            rows, columns = self.preset.preprocessing.image_shape or frame.input.shape[1:]
+            needed = costs(self.preset, rows, columns, window)
+            self._parts = parts_within(limit, held_by(self.device) + besides, needed, window)
+        if isinstance(self.network, DivisibleNetwork):
+            self.network.work_in(self._parts.mixed, self._parts.finished)
 
     @torch.inference_mode()
     def prepare(self, image: RGBImage) -> NetworkInput:
@@ -77,15 +131,37 @@ class Predictor:
             image, self.preset.preprocessing, self.settings.input_size, self.device
         )
 
-    def predict(self, inputs: Sequence[NetworkInput]) -> Float[Tensor, "time map_rows map_columns"]:
-        """Depth of one clip, float32, in the preset's units.
+    def predict(self, clip: Sequence[SeenFrame]) -> Float[Tensor, "time map_rows map_columns"]:
+        """Depth of one clip, float32, in the preset's units; its frames remember their maps.
+
+        Args:
+            clip: its frames; one that comes twice is encoded once.
 
         Raises:
             WeightsError: the network gives values that are not finite even in float32.
         """
-        clip = torch.stack(list(inputs))
-        depth, _ = self._finite(lambda _: (self.network.predict_clip(clip), None))
+
+        def run(retry: bool) -> tuple[Tensor, None]:
+            if retry:
+                for frame in clip:
+                    frame.maps = None
+            self._encode(clip)
+            levels = zip(*(cast(list[Tensor], frame.maps) for frame in clip), strict=True)
+            return self.network.decode([torch.cat(level) for level in levels]), None
+
+        depth, _ = self._finite(run)
         return depth
+
+    def _encode(self, clip: Sequence[SeenFrame]) -> None:
+        """Let every frame without maps have them, a few at a time."""
+        fresh = list({id(frame): frame for frame in clip if frame.maps is None}.values())
+        at_once = self._parts.encoded
+        for start in range(0, len(fresh), at_once):
+            few = fresh[start : start + at_once]
+            maps = self.network.encode(torch.stack([frame.input for frame in few]))
+            for place, frame in enumerate(few):
+                # A copy, so that a frame that is kept keeps nothing else.
+                frame.maps = [level[place : place + 1].clone() for level in maps]
 
     def step(
         self, prepared: NetworkInput, state: TemporalState = None
@@ -100,7 +176,7 @@ class Predictor:
         """
         network = self.network
         if not isinstance(network, StreamingNetwork):
-            return self.predict([prepared])[0], None
+            return self.predict([SeenFrame(prepared)])[0], None
         depth, state = self._finite(
             lambda retry: network.step(prepared[None], None if retry else state)
         )
@@ -140,6 +216,7 @@ class Predictor:
         return depth.float() * self.preset.to_millimetres, state
 
 
-def device_of(network: nn.Module) -> torch.device:
-    """Where the network's parameters are; the CPU if it has none."""
-    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+def device_of(network: object) -> torch.device:
+    """Where the network's parameters are; the CPU if it has none, or runs outside PyTorch."""
+    parameters = network.parameters() if isinstance(network, nn.Module) else iter(())
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))

@@ -24,6 +24,8 @@ class InferenceSettings:
         input_size: shorter side of what the network sees, in pixels; None for the model's own.
         output_size: "source" (size of the frames), "model" (size of the network's map) or (width,
             height).
+        memory_limit: bytes that the process may hold; None lets speed alone decide. The depth is
+            the same.
 
     Raises:
         RecipeError: one of them is impossible.
@@ -32,6 +34,7 @@ class InferenceSettings:
     precision: str = AUTO
     input_size: int | None = None
     output_size: str | tuple[int, int] = "source"
+    memory_limit: int | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in (AUTO, *PRECISIONS):

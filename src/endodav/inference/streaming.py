@@ -15,7 +15,7 @@ from torch import nn
 
 from endodav.errors import InputError
 from endodav.inference.alignment import Estimate
-from endodav.inference.predictor import Predictor, TemporalState
+from endodav.inference.predictor import ClipNetwork, Predictor, TemporalState
 from endodav.inference.scene_cut import SceneCuts
 from endodav.inference.settings import InferenceSettings
 from endodav.models.presets import ModelPreset
@@ -41,7 +41,7 @@ class StreamingDepth:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Module | ClipNetwork,
         preset: ModelPreset,
         settings: InferenceSettings | None = None,
         *,

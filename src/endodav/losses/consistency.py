@@ -28,14 +28,26 @@ class DepthError(NamedTuple):
     Attributes:
         values: absolute difference at each pixel of `src`, in the unit of depth.
         valid: where it means something, because the other image shows the point.
+        both: sum of the two depths that are compared.
     """
 
     values: Depth
     valid: Bool[Tensor, "batch height width"]
+    both: Depth
 
     def mean(self) -> Float[Tensor, ""]:
         """Mean over the valid pixels of the batch; 0 where there is none."""
-        kept = torch.where(self.valid, self.values, torch.zeros_like(self.values))
+        return self._mean_of(self.values)
+
+    def relative(self) -> Float[Tensor, ""]:
+        """Mean of |a - b| / (a + b) for depths a and b, in 0..1 (Bian et al., NeurIPS 2019).
+
+        Unlike `mean` it does not fall when all depths and motions shrink.
+        """
+        return self._mean_of(self.values / self.both.clamp(min=MIN_SAMPLED))
+
+    def _mean_of(self, values: Depth) -> Float[Tensor, ""]:
+        kept = torch.where(self.valid, values, torch.zeros_like(values))
         return kept.sum() / self.valid.sum().clamp(min=1)
 
 
@@ -62,7 +74,7 @@ def reprojection_error(
     valid = found > MIN_SAMPLED
     if not as_released:
         valid &= _inside(seen.pixels) & (seen.depth > 0)
-    return DepthError((seen.depth - found).abs(), valid)
+    return DepthError((seen.depth - found).abs(), valid, seen.depth + found)
 
 
 def projection_loss(
@@ -99,7 +111,7 @@ def flow_depth_error(
     valid = found > MIN_SAMPLED
     if not as_released:
         valid &= _inside(pixels)
-    return DepthError((depth_src - found).abs(), valid)
+    return DepthError((depth_src - found).abs(), valid, depth_src + found)
 
 
 def _inside(pixels: Float[Tensor, "batch height width 2"]) -> Bool[Tensor, "batch height width"]:

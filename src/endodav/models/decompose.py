@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from endodav.models.dpt import DPTHead, Size, no_mix, resize
+from endodav.models.dpt import DPTHead, Size, resize
 from endodav.models.presets import HeadConfig
 
 WIDTH = 16  # channels from the features, and as many from the image
@@ -77,7 +77,7 @@ class DecomposeDecoder(nn.Module):
 
     def _finest_path(self, tokens: list[Tensor], grid: Size) -> Tensor:
         """What the head fuses from all taps, 8 times as fine as the grid."""
-        maps = self.head.reassemble(tokens, grid, no_mix)
+        maps = self.head.exchange(self.head.reassemble(tokens, grid))
         sizes = [(8 * grid[0], 8 * grid[1]), *((m.shape[-2], m.shape[-1]) for m in maps[:-1])]
         *finer, coarsest = zip(self.head.fuse, maps, sizes, strict=True)
         fuse, path, size = coarsest

@@ -6,7 +6,8 @@ inverse depth, frame by frame or, for the video models, over the clip; metric mo
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from endodav.models.adapters import adapt, tuned_adapters
 from endodav.models.dinov2 import DinoV2
-from endodav.models.dpt import DPTHead, PyramidOutput, halvings, resize
+from endodav.models.dpt import DPTHead, PyramidOutput, halvings, no_mix, resize
 from endodav.models.necks import build_necks
 from endodav.models.presets import (
     IMAGENET_MEAN,
@@ -27,12 +28,121 @@ from endodav.models.presets import (
     NeckConfig,
     OutputConfig,
 )
-from endodav.models.temporal import MotionModules, TemporalState
+from endodav.models.resnet_depth import ResNetDepth
+from endodav.models.temporal import FrameEntry, MotionModule, MotionModules, TemporalState
 
 SCALES = 4  # of the self-supervised outputs
 
 
-class DepthAnythingV2(nn.Module):
+class _DPTNetwork(nn.Module):
+    """What all have in common: an encoder and a DPT head; abstract.
+
+    A clip's depth is `decode(encode(frames))`. What `encode` gives depends on each frame alone, so
+    that windows which share frames can share it.
+
+    Args:
+        encoder: the vision transformer.
+        head: the DPT head.
+        output: kind of the head's output.
+        neck: residual blocks in the encoder.
+
+    Attributes:
+        motion: what lets the frames of a clip see each other; None where each is by itself.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderConfig,
+        head: HeadConfig,
+        output: Literal["conv", "pyramid"] = "conv",
+        neck: NeckConfig | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = DinoV2(encoder, build_necks(neck, encoder.width))
+        self.head = DPTHead(self.encoder.widths, head, output, self.encoder.dense)
+        self.motion: MotionModules | None = None
+
+    def encode(
+        self, frames: Float[Tensor, "frames 3 height width"]
+    ) -> list[Float[Tensor, "frames _ _ _"]]:
+        """What each frame gives by itself: the head's four maps before frames exchange anything.
+
+        Args:
+            frames: as the preset prepares them.
+
+        Raises:
+            InputError: the sides do not divide into patches.
+        """
+        images = self.seen(frames)
+        grid = self.encoder.grid(images.shape[-2], images.shape[-1])
+        return self.head.reassemble(self.encoder(images), grid)
+
+    def decode(
+        self, maps: list[Float[Tensor, "time _ _ _"]]
+    ) -> Float[Tensor, "time out_height out_width"]:
+        """Depth of one clip, at the finest scale there is, from what its frames gave.
+
+        Raises:
+            InputError: the clip is longer than the network attends over.
+        """
+        return self.activate(self.fused(maps, len(maps[0])), scales=1)[0][:, 0]
+
+    def predict_clip(
+        self, frames: Float[Tensor, "time 3 height width"]
+    ) -> Float[Tensor, "time out_height out_width"]:
+        """Depth of one clip, at the finest scale there is; frames as the preset prepares them."""
+        return self.decode(self.encode(frames))
+
+    def decode_next(
+        self,
+        maps: list[Float[Tensor, "batch _ _ _"]],
+        context: Sequence[FrameEntry],
+    ) -> tuple[Float[Tensor, "batch out_height out_width"], FrameEntry]:
+        """Depth of the next frame of each stream from what it gave and what those before it left.
+
+        Args:
+            maps: of the frame.
+            context: as `TemporalState.context` has it; empty for the first frame.
+
+        Returns:
+            The depth, and what this frame leaves.
+        """
+        assert self.motion is not None, "only networks that look across time have a memory"
+        left: list[Tensor] = []
+        mix = self.motion.mix_next(context, left)
+        raw = self.head.fuse_maps(maps, self.encoder.patch_size, mix)
+        return self.activate(raw, scales=1)[0][:, 0], tuple(left)
+
+    def work_in(self, pixels: int | None, frames: int) -> None:
+        """How many pixels motion modules mix, and finest stages take frames, at once.
+
+        Only speed and memory depend on it. None mixes all pixels together.
+        """
+        self.head.frames_at_once = frames
+        for module in self.motion or ():
+            cast(MotionModule, module).pixels_at_once = pixels
+
+    def seen(
+        self, frames: Float[Tensor, "frames 3 height width"]
+    ) -> Float[Tensor, "frames 3 rows columns"]:
+        """What the encoder sees of frames that are prepared as the preset says."""
+        return frames
+
+    def fused(
+        self, maps: list[Float[Tensor, "frames _ _ _"]], time: int
+    ) -> list[Float[Tensor, "frames 1 _ _"]]:
+        """The head's outputs for clips of `time` frames, before the last activation."""
+        mix = no_mix if self.motion is None else self.motion.mix(time)
+        return self.head.fuse_maps(maps, self.encoder.patch_size, mix)
+
+    def activate(
+        self, raw: list[Float[Tensor, "frames 1 _ _"]], scales: int
+    ) -> list[Float[Tensor, "frames 1 _ _"]]:
+        """The head's outputs behind the last activation, the finest `scales` of them."""
+        return [F.relu(x) for x in raw[:scales]]
+
+
+class DepthAnythingV2(_DPTNetwork):
     """Depth Anything V2 (Yang et al. 2024): images to inverse depth, or to metres.
 
     Args:
@@ -44,9 +154,7 @@ class DepthAnythingV2(nn.Module):
     def __init__(
         self, encoder: EncoderConfig, head: HeadConfig, max_depth: float | None = None
     ) -> None:
-        super().__init__()
-        self.encoder = DinoV2(encoder)
-        self.head = DPTHead(self.encoder.widths, head, dense=self.encoder.dense)
+        super().__init__(encoder, head)
         self.max_depth = max_depth
 
     def forward(
@@ -57,20 +165,18 @@ class DepthAnythingV2(nn.Module):
         Raises:
             InputError: the sides are not multiples of the patch size.
         """
-        grid = self.encoder.grid(images.shape[-2], images.shape[-1])
-        (raw,) = self.head(self.encoder(images), grid, self.encoder.patch_size)
-        depth = F.relu(raw) if self.max_depth is None else self.max_depth * torch.sigmoid(raw)
-        return depth.squeeze(1)
+        return self.predict_clip(images)
 
-    def predict_clip(
-        self, frames: Float[Tensor, "time 3 height width"]
-    ) -> Float[Tensor, "time out_height out_width"]:
-        """Depth of the frames of a clip, each by itself."""
-        depth: Tensor = self(frames)
-        return depth
+    def activate(
+        self, raw: list[Float[Tensor, "frames 1 _ _"]], scales: int
+    ) -> list[Float[Tensor, "frames 1 _ _"]]:
+        """Inverse depth, 0 or more; or metres."""
+        if self.max_depth is None:
+            return super().activate(raw, scales)
+        return [self.max_depth * torch.sigmoid(x) for x in raw[:scales]]
 
 
-class VideoDepthAnything(nn.Module):
+class VideoDepthAnything(_DPTNetwork):
     """Video Depth Anything (Chen et al. 2025): clips of at most 32 frames to consistent depth.
 
     With the weights of Depth Anything V2 under the same names and new motion modules it computes
@@ -78,9 +184,7 @@ class VideoDepthAnything(nn.Module):
     """
 
     def __init__(self, encoder: EncoderConfig, head: HeadConfig) -> None:
-        super().__init__()
-        self.encoder = DinoV2(encoder)
-        self.head = DPTHead(self.encoder.widths, head, dense=self.encoder.dense)
+        super().__init__(encoder, head)
         self.motion = MotionModules(head)
 
     def forward(
@@ -92,11 +196,8 @@ class VideoDepthAnything(nn.Module):
             InputError: a clip is longer than 32 frames, or its sides do not divide into patches.
         """
         batch, time = clips.shape[:2]
-        images = clips.flatten(0, 1)
-        grid = self.encoder.grid(images.shape[-2], images.shape[-1])
-        tokens = self.encoder(images)
-        (raw,) = self.head(tokens, grid, self.encoder.patch_size, self.motion.mix(time))
-        return F.relu(raw).view(batch, time, *raw.shape[2:])
+        (depth,) = self.activate(self.fused(self.encode(clips.flatten(0, 1)), time), scales=1)
+        return depth.view(batch, time, *depth.shape[2:])
 
     def step(
         self, frame: Float[Tensor, "batch 3 height width"], state: TemporalState | None
@@ -110,18 +211,10 @@ class VideoDepthAnything(nn.Module):
         Returns:
             The depth, and the state for the next step.
         """
-        (raw,), after = _step(self.encoder, self.head, self.motion, frame, state)
-        return F.relu(raw[:, 0]), after
-
-    def predict_clip(
-        self, frames: Float[Tensor, "time 3 height width"]
-    ) -> Float[Tensor, "time out_height out_width"]:
-        """Depth of one clip."""
-        depth: Tensor = self(frames[None])[0]
-        return depth
+        return _step(self, frame, state)
 
 
-class _AdaptedNetwork(nn.Module):
+class _AdaptedNetwork(_DPTNetwork):
     """What the endoscopic networks share: a frozen base with adapters and necks; abstract.
 
     Args:
@@ -142,14 +235,27 @@ class _AdaptedNetwork(nn.Module):
         adapters: AdapterConfig | None = None,
         neck: NeckConfig | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(encoder, head, output.kind, neck)
         self.image_shape = image_shape
         self.output = output
-        self.encoder = DinoV2(encoder, build_necks(neck, encoder.width))
-        self.head = DPTHead(self.encoder.widths, head, output.kind, self.encoder.dense)
         if adapters is not None:
             for block in self.encoder.blocks:
                 adapt(cast(nn.Module, block.mlp), ("fc1", "fc2"), adapters)
+
+    def seen(
+        self, frames: Float[Tensor, "frames 3 height width"]
+    ) -> Float[Tensor, "frames 3 rows columns"]:
+        """RGB in 0..1 at the network's own size."""
+        return resize(frames, self.image_shape)
+
+    def activate(
+        self, raw: list[Float[Tensor, "frames 1 _ _"]], scales: int
+    ) -> list[Float[Tensor, "frames 1 _ _"]]:
+        """Disparity at so many scales, finest first."""
+        if self.output.kind == "conv":
+            maps = halvings(F.relu(raw[0]), scales - 1)
+            return [torch.sigmoid(x) for x in maps] if self.output.sigmoid else maps
+        return [torch.sigmoid(-x if self.output.inverted else x) for x in raw[:scales]]
 
     def spatial_parameters(self, warm_up: bool = False) -> list[nn.Parameter]:
         """What trains in the spatial phase: the encoder's adapters, and what was added to it."""
@@ -167,6 +273,8 @@ class EndoDAV(_AdaptedNetwork):
 
     Adapters with `temporal` also sit on the last linear layer of every motion module.
     """
+
+    motion: MotionModules
 
     def __init__(
         self,
@@ -199,11 +307,8 @@ class EndoDAV(_AdaptedNetwork):
         Raises:
             InputError: a clip is longer than 32 frames.
         """
-        images = _normalise(resize(clips.flatten(0, 1), self.image_shape))
-        grid = self.encoder.grid(*self.image_shape)
-        mix = self.motion.mix(clips.shape[1])
-        raw = self.head(self.encoder(images), grid, self.encoder.patch_size, mix)
-        return _activate(raw, self.output)
+        maps = self.encode(clips.flatten(0, 1))
+        return self.activate(self.fused(maps, clips.shape[1]), SCALES)
 
     def step(
         self, frame: Float[Tensor, "batch 3 height width"], state: TemporalState | None
@@ -212,16 +317,13 @@ class EndoDAV(_AdaptedNetwork):
 
         As Video Depth Anything's step: `state` is what the step before returned, None at first.
         """
-        image = _normalise(resize(frame, self.image_shape))
-        raw, after = _step(self.encoder, self.head, self.motion, image, state)
-        return _activate(raw, self.output)[0][:, 0], after
+        return _step(self, frame, state)
 
-    def predict_clip(
-        self, frames: Float[Tensor, "time 3 height width"]
-    ) -> Float[Tensor, "time out_height out_width"]:
-        """Disparity of one clip at the finest scale; frames are RGB in 0..1."""
-        disparity: Tensor = self(frames[None])[0]
-        return disparity[:, 0]
+    def seen(
+        self, frames: Float[Tensor, "frames 3 height width"]
+    ) -> Float[Tensor, "frames 3 rows columns"]:
+        """Normalised, at the network's own size."""
+        return _normalise(super().seen(frames))
 
     def temporal_parameters(self, warm_up: bool = False) -> list[nn.Parameter]:
         """What trains in the temporal phase: the adapters of the motion modules."""
@@ -243,16 +345,7 @@ class _AdaptedImageNetwork(_AdaptedNetwork):
         Args:
             images: RGB in 0..1, of any size; not normalised, here or later.
         """
-        grid = self.encoder.grid(*self.image_shape)
-        tokens = self.encoder(resize(images, self.image_shape))
-        return _activate(self.head(tokens, grid, self.encoder.patch_size), self.output)
-
-    def predict_clip(
-        self, frames: Float[Tensor, "time 3 height width"]
-    ) -> Float[Tensor, "time out_height out_width"]:
-        """Disparity of the frames of a clip, each by itself, at the finest scale."""
-        disparity: Tensor = self(frames)[0]
-        return disparity[:, 0]
+        return self.activate(self.fused(self.encode(images), time=1), SCALES)
 
 
 class EndoDAC(_AdaptedImageNetwork):
@@ -269,27 +362,23 @@ def build(preset: ModelPreset) -> nn.Module:
         return DepthAnythingV2(preset.encoder, preset.head, preset.max_depth)
     if preset.family == "video_depth_anything":
         return VideoDepthAnything(preset.encoder, preset.head)
-    network = {"endodav": EndoDAV, "endodac": EndoDAC, "endoufm": EndoUFM}[preset.family]
     image_shape = preset.preprocessing.image_shape
     assert image_shape is not None, "the self-supervised families have a fixed input shape"
+    if preset.family == "af_sfm":
+        return ResNetDepth(image_shape)
+    network = {"endodav": EndoDAV, "endodac": EndoDAC, "endoufm": EndoUFM}[preset.family]
     return network(
         preset.encoder, preset.head, image_shape, preset.output, preset.adapters, preset.neck
     )
 
 
 def _step(
-    encoder: DinoV2,
-    head: DPTHead,
-    motion: MotionModules,
-    image: Tensor,
-    state: TemporalState | None,
-) -> tuple[list[Tensor], TemporalState]:
-    """Raw outputs for the next, normalised frame of a stream, and its memory afterwards."""
-    grid = encoder.grid(image.shape[-2], image.shape[-1])
-    left: list[Tensor] = []
-    raw = head(encoder(image), grid, encoder.patch_size, motion.mix_next(state, left))
-    entry = tuple(left)
-    return raw, TemporalState.start(entry) if state is None else state.then(entry)
+    network: _DPTNetwork, frame: Tensor, state: TemporalState | None
+) -> tuple[Tensor, TemporalState]:
+    """Depth of the next frame of a stream, and its memory afterwards."""
+    context = () if state is None else state.context()
+    depth, entry = network.decode_next(network.encode(frame), context)
+    return depth, TemporalState.start(entry) if state is None else state.then(entry)
 
 
 def _parameters(module: Tensor | nn.Module | None) -> list[nn.Parameter]:
@@ -299,10 +388,3 @@ def _parameters(module: Tensor | nn.Module | None) -> list[nn.Parameter]:
 def _normalise(images: Tensor) -> Tensor:
     mean, std = (images.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return (images - mean) / std
-
-
-def _activate(raw: list[Tensor], output: OutputConfig) -> list[Tensor]:
-    if output.kind == "conv":
-        scales = halvings(F.relu(raw[0]), SCALES - 1)
-        return [torch.sigmoid(x) for x in scales] if output.sigmoid else scales
-    return [torch.sigmoid(-x if output.inverted else x) for x in raw]

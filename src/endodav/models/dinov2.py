@@ -104,7 +104,7 @@ class Block(nn.Module):
             return tokens
         first_patch = tokens.shape[1] - rows * columns
         class_token, patches = tokens[:, :first_patch], tokens[:, first_patch:]
-        grid = patches.transpose(1, 2).reshape(len(patches), -1, rows, columns)
+        grid = patches.transpose(1, 2).reshape(patches.shape[0], -1, rows, columns)
         patches = patches + self.neck(grid).flatten(2).transpose(1, 2)
         return torch.cat([class_token, patches], dim=1)
 
@@ -184,7 +184,7 @@ class DinoV2(nn.Module):
         rows, columns = self.grid(images.shape[-2], images.shape[-1])
         *fine, patches = self.patch_embed(images) if self.dense else (self.patch_embed(images),)
         patches = patches.flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1)
+        tokens = torch.cat([self.class_token.expand(patches.shape[0], -1, -1), patches], dim=1)
         tokens = tokens + self.positions(rows, columns)
         if not self.uses_class_token:
             tokens = tokens[:, 1:]

@@ -19,10 +19,10 @@ from endodav.models.blocks import ResidualUnit
 from endodav.models.presets import HeadConfig
 
 OUTPUT_CHANNELS = 32
-FRAMES_AT_ONCE = (
-    4  # the finest two stages hold most of the memory, so they take few frames at a time
-)
+# The finest two stages hold most of the memory, so they take few frames at a time.
+FRAMES_AT_ONCE = 4
 COARSE = 3  # number of the coarsest map; 0 is the finest
+MIXED = 2  # number of the finest map whose frames exchange information before it is fused
 
 Size = tuple[int, int]
 Mix = Callable[[int, Tensor], Tensor]
@@ -131,6 +131,10 @@ class DPTHead(nn.Module):
         config: channels of the maps.
         output: one map, or a pyramid of four.
         dense: whether the two finest taps are maps of their level's size already, not tokens.
+
+    Attributes:
+        frames_at_once: that go through the finest two stages together; only speed and memory
+            depend on it.
     """
 
     def __init__(
@@ -141,6 +145,7 @@ class DPTHead(nn.Module):
         dense: bool = False,
     ) -> None:
         super().__init__()
+        self.frames_at_once = FRAMES_AT_ONCE
         channels, features = config.out_channels, config.features
         self.project = nn.ModuleList(
             nn.Conv2d(width, c, 1) for width, c in zip(widths, channels, strict=True)
@@ -163,17 +168,51 @@ class DPTHead(nn.Module):
         self.output = ConvOutput(features) if output == "conv" else PyramidOutput(features)
 
     def reassemble(
-        self, taps: list[Float[Tensor, "frames ..."]], grid: Size, mix: Mix
+        self, taps: list[Float[Tensor, "frames ..."]], grid: Size
+    ) -> list[Float[Tensor, "frames _ _ _"]]:
+        """What each frame gives by itself: a pyramid of four maps, finest first.
+
+        The two finer ones have their final number of channels; the coarser ones are yet to mix.
+
+        Args:
+            taps: tokens [frames, tokens, channels] of four blocks, patches last; what comes before
+                them is left out. Dense taps are maps [frames, channels, rows, columns].
+            grid: rows and columns of patches.
+        """
+        maps = [
+            resized(project(_as_map(tap, grid)))
+            for tap, project, resized in zip(taps, self.project, self.resize, strict=True)
+        ]
+        return [*(self.lateral[level](maps[level]) for level in range(MIXED)), *maps[MIXED:]]
+
+    def exchange(
+        self, maps: list[Float[Tensor, "frames _ _ _"]], mix: Mix = no_mix
     ) -> list[Float[Tensor, "frames features _ _"]]:
-        """The pyramid of four maps with the same number of channels, finest first."""
-        maps = []
-        for level, (tap, project, resized) in enumerate(
-            zip(taps, self.project, self.resize, strict=True)
-        ):
-            maps.append(resized(project(_as_map(tap, grid))))
-            if level >= 2:
-                maps[level] = mix(level - 2, maps[level])
-        return [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
+        """The maps of `reassemble`, the coarser ones mixed, all with as many channels."""
+        return [*maps[:MIXED], *self._mixed(maps[MIXED], maps[COARSE], mix)]
+
+    def fuse_maps(
+        self,
+        maps: list[Float[Tensor, "frames _ _ _"]],
+        patch_size: int,
+        mix: Mix = no_mix,
+    ) -> list[Float[Tensor, "frames 1 _ _"]]:
+        """Dense maps of every frame, before their last activation.
+
+        Args:
+            maps: of `reassemble`.
+            patch_size: side of a patch; the single output map has the size of the image.
+            mix: lets the frames exchange information at the four coarse places.
+
+        Returns:
+            One map of patch_size times the grid, or four of 16, 8, 4 and 2 times, finest first.
+        """
+        by_frame = [*maps[:MIXED], *self.mix_coarse(maps[MIXED], maps[COARSE], mix)]
+        parts = [
+            self.finish([x[start : start + FRAMES_AT_ONCE] for x in by_frame], patch_size)
+            for start in range(0, len(by_frame[0]), FRAMES_AT_ONCE)
+        ]
+        return [torch.cat(levels) for levels in zip(*parts, strict=True)]
 
     def forward(
         self,
@@ -182,37 +221,42 @@ class DPTHead(nn.Module):
         patch_size: int,
         mix: Mix = no_mix,
     ) -> list[Float[Tensor, "frames 1 _ _"]]:
-        """Dense maps of every frame, before their last activation.
+        """`reassemble` and `fuse_maps`."""
+        return self.fuse_maps(self.reassemble(taps, grid), patch_size, mix)
 
-        Args:
-            taps: tokens [frames, tokens, channels] of four blocks, patches last; what comes before
-                them is left out. Dense taps are maps [frames, channels, rows, columns].
-            grid: rows and columns of patches.
-            patch_size: side of a patch; the single output map has the size of the image.
-            mix: lets the frames exchange information at the four coarse places.
+    def mix_coarse(
+        self,
+        map_2: Float[Tensor, "frames _ rows columns"],
+        map_3: Float[Tensor, "frames _ _ _"],
+        mix: Mix = no_mix,
+    ) -> tuple[
+        Float[Tensor, "frames features finer_rows finer_columns"],
+        Float[Tensor, "frames features rows columns"],
+    ]:
+        """Paths 2 and 3 from the coarser maps: all that frames exchange, they exchange here."""
+        map_2, map_3 = self._mixed(map_2, map_3, mix)
+        rows, columns = _size(map_2)
+        path_3 = mix(2, self.fuse[3](map_3, None, (rows, columns)))
+        path_2 = mix(3, self.fuse[2](path_3, map_2, (2 * rows, 2 * columns)))
+        return path_2, path_3
 
-        Returns:
-            One map of patch_size times the grid, or four of 16, 8, 4 and 2 times, finest first.
-        """
-        maps = self.reassemble(taps, grid, mix)
-        path_3 = mix(2, self.fuse[3](maps[3], None, _size(maps[2])))
-        path_2 = mix(3, self.fuse[2](path_3, maps[2], _size(maps[1])))
-        size = (patch_size * grid[0], patch_size * grid[1])
-        coarse = [path_3, path_2, maps[1], maps[0]]
-        parts = [
-            self._finest([x[start : start + FRAMES_AT_ONCE] for x in coarse], size)
-            for start in range(0, len(path_3), FRAMES_AT_ONCE)
-        ]
-        return [torch.cat(levels) for levels in zip(*parts, strict=True)]
-
-    def _finest(self, coarse: list[Tensor], size: Size) -> list[Tensor]:
-        """The two finest fusions and the output, for a few frames."""
-        path_3, path_2, map_1, map_0 = coarse
+    def finish(
+        self, by_frame: list[Float[Tensor, "frames _ _ _"]], patch_size: int
+    ) -> list[Float[Tensor, "frames 1 _ _"]]:
+        """The two finest fusions and the output, from maps 0 and 1 and paths 2 and 3."""
+        map_0, map_1, path_2, path_3 = by_frame
         path_1 = self.fuse[1](path_2, map_1, _size(map_0))
         rows, columns = _size(map_0)
         path_0 = self.fuse[0](path_1, map_0, (2 * rows, 2 * columns))
+        grid_rows, grid_columns = _size(path_3)
+        size = (patch_size * grid_rows, patch_size * grid_columns)
         outputs: list[Tensor] = self.output([path_0, path_1, path_2, path_3], size)
         return outputs
+
+    def _mixed(self, map_2: Tensor, map_3: Tensor, mix: Mix) -> tuple[Tensor, Tensor]:
+        """The coarser maps, mixed, with as many channels as the others."""
+        lateral_2, lateral_3 = self.lateral[MIXED:]
+        return lateral_2(mix(0, map_2)), lateral_3(mix(1, map_3))
 
 
 def halvings(
@@ -227,9 +271,11 @@ def halvings(
 
 
 def _as_map(tap: Tensor, grid: Size) -> Tensor:
+    """Tokens as maps, in the memory order they have: channels last, which convolutions prefer."""
     if tap.ndim == 4:
-        return tap
-    return tap[:, -grid[0] * grid[1] :].transpose(1, 2).reshape(len(tap), -1, *grid)
+        return tap.contiguous(memory_format=torch.channels_last)
+    patches = tap[:, -grid[0] * grid[1] :]
+    return patches.reshape(len(tap), *grid, -1).permute(0, 3, 1, 2)
 
 
 def _size(x: Tensor) -> Size:

@@ -37,10 +37,15 @@ class Motion(NamedTuple):
 
 
 class PoseDecoder(nn.Module):
-    """The coarsest map of a `ResNet18` to two motions, of which the first is meant."""
+    """The coarsest map of a `ResNet18` to two motions, of which the first is meant.
 
-    def __init__(self) -> None:
+    Args:
+        motion_scale: what the last layer's output is multiplied by.
+    """
+
+    def __init__(self, motion_scale: float = MOTION_SCALE) -> None:
         super().__init__()
+        self.motion_scale = motion_scale
         self.squeeze = nn.Conv2d(ENCODER_WIDTHS[-1], WIDTH, 1)
         self.conv1 = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
         self.conv2 = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
@@ -50,7 +55,7 @@ class PoseDecoder(nn.Module):
         """Predict; the feature in the result is the second convolution's, before its ReLU."""
         x = F.relu(self.conv1(F.relu(self.squeeze(feature))))
         feature = self.conv2(x)
-        motions = MOTION_SCALE * self.project(F.relu(feature)).mean(dim=(2, 3))
+        motions = self.motion_scale * self.project(F.relu(feature)).mean(dim=(2, 3))
         axis_angle, translation = motions.unflatten(1, (MOTIONS, 6)).split(3, dim=-1)
         return Motion(axis_angle, translation, feature)
 
@@ -82,16 +87,19 @@ class IntrinsicsHead(nn.Module):
 class CameraNetwork(nn.Module):
     """Motion of the camera between two images, and its intrinsics.
 
+    Args:
+        motion_scale: of the decoder.
+
     Attributes:
         encoder: of the two images, stacked.
         decoder: to their motion.
         intrinsics: to the camera.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, motion_scale: float = MOTION_SCALE) -> None:
         super().__init__()
         self.encoder = ResNet18(images=2)
-        self.decoder = PoseDecoder()
+        self.decoder = PoseDecoder(motion_scale)
         self.intrinsics = IntrinsicsHead()
 
     def forward(

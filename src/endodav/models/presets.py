@@ -9,7 +9,9 @@ from typing import Literal
 
 from endodav.types import Kind, Units
 
-Family = Literal["depth_anything_v2", "video_depth_anything", "endodav", "endodac", "endoufm"]
+Family = Literal[
+    "depth_anything_v2", "video_depth_anything", "endodav", "endodac", "endoufm", "af_sfm"
+]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -377,6 +379,30 @@ def _endoscopic(model: _Endoscopic, size: _Size) -> ModelPreset:
     )
 
 
+# AF-SfMLearner's ResNet and U-Net have one size and nothing to configure.
+_NO_ENCODER = EncoderConfig(width=0, depth=0, heads=0, taps=(), patch_size=32)
+_NO_HEAD = HeadConfig(features=0, out_channels=(0, 0, 0, 0))
+
+
+def _af_sfm() -> ModelPreset:
+    return ModelPreset(
+        name="af-sfm",
+        family="af_sfm",
+        encoder=_NO_ENCODER,
+        head=_NO_HEAD,
+        preprocessing=Preprocessing(
+            "endodav", (0.0,) * 3, (1.0,) * 3, image_shape=(256, 320), multiple=32
+        ),
+        kind=Kind.INVERSE_DEPTH,
+        units=Units.AFFINE_INVARIANT,
+        max_window=1,
+        licence="not published",
+        permissive=False,
+        origin="AF-SfMLearner (Shao et al., MedIA 2022)",
+        output=OutputConfig("pyramid"),
+    )
+
+
 _ALL = (
     _tiny(),
     *(_depth_anything_v2(size) for size in _SIZES),
@@ -385,6 +411,7 @@ _ALL = (
     *(_video_depth_anything(size) for size in _SIZES),
     *(_metric_video_depth_anything(size) for size in _SIZES),
     *(_endoscopic(model, size) for model in _ENDOSCOPIC for size in _SIZES[:2]),
+    _af_sfm(),
 )
 
 PRESETS: Mapping[str, ModelPreset] = MappingProxyType({preset.name: preset for preset in _ALL})

@@ -8,7 +8,7 @@ makes a new video model equal to its image model.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -140,10 +140,15 @@ class MotionModule(nn.Module):
 
     Args:
         channels: of the map; a multiple of 32.
+
+    Attributes:
+        pixels_at_once: of a clip that are mixed together, None for all; pixels do not see each
+            other, so that only speed and memory depend on it.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.pixels_at_once: int | None = None
         self.norm = nn.GroupNorm(GROUPS, channels, GROUP_EPS)
         self.project_in = nn.Linear(channels, channels)
         self.attentions = nn.ModuleList(TemporalAttention(channels) for _ in range(ATTENTIONS))
@@ -161,7 +166,16 @@ class MotionModule(nn.Module):
             maps: of the frames of all clips, clip by clip.
             time: frames of a clip.
         """
-        return self._apply_to(maps, time, lambda attention, x: attention(x))
+
+        def change(x: Tensor) -> Tensor:
+            return self._change(x, lambda attention, part: attention(part))
+
+        def in_parts(x: Tensor) -> Tensor:
+            if self.pixels_at_once is None:
+                return change(x)
+            return torch.cat([change(part) for part in torch.split(x, self.pixels_at_once)])
+
+        return self._apply_to(maps, time, in_parts)
 
     def step(
         self,
@@ -178,20 +192,27 @@ class MotionModule(nn.Module):
             left.append(entry)
             return mixed
 
-        return self._apply_to(maps, 1, attend), tuple(left)
+        mixed = self._apply_to(maps, 1, lambda x: self._change(x, attend))
+        return mixed, tuple(left)
 
-    def _apply_to(
-        self, maps: Tensor, time: int, attend: Callable[[nn.Module, Tensor], Tensor]
-    ) -> Tensor:
-        frames, channels, rows, columns = maps.shape
-        pixels = self.norm(maps).view(frames // time, time, channels, rows * columns)
-        x = self.project_in(pixels.permute(0, 3, 1, 2).flatten(0, 1))
+    def _change(
+        self, normed: Tensor, attend: Callable[[nn.Module, Tensor], Tensor]
+    ) -> Float[Tensor, "pixels time channels"]:
+        x = self.project_in(normed)
         for attention in self.attentions:
             x = x + attend(attention, x)
-        x = self.project_out(x + self.feed_forward(x))
-        change = x.view(frames // time, rows * columns, time, channels).permute(0, 2, 3, 1)
-        mixed: Tensor = maps + change.reshape(frames, channels, rows, columns)
-        return mixed
+        out: Tensor = self.project_out(x + self.feed_forward(x))
+        return out
+
+    def _apply_to(self, maps: Tensor, time: int, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Add to the maps what `change` makes of them, normed, as [pixels, time, channels]."""
+        frames, channels, rows, columns = maps.shape
+        # With channels last, PyTorch's GroupNorm loses a digit and a half.
+        normed = self.norm(maps.contiguous()).view(frames // time, time, channels, rows * columns)
+        changes = change(normed.permute(0, 3, 1, 2).flatten(0, 1))
+        by_pixel = changes.view(frames // time, rows * columns, time, channels)
+        by_frame = by_pixel.transpose(1, 2).reshape(frames, rows, columns, channels)
+        return maps + by_frame.permute(0, 3, 1, 2)
 
 
 class MotionModules(nn.ModuleList):
@@ -220,15 +241,14 @@ class MotionModules(nn.ModuleList):
         return mix
 
     def mix_next(
-        self, state: TemporalState | None, left: list[Tensor]
+        self, context: Sequence[FrameEntry], left: list[Tensor]
     ) -> Callable[[int, Tensor], Tensor]:
         """Mix the next frame of a stream with those before it.
 
         Args:
-            state: the memory so far, None before the first frame.
+            context: what they left, in the order of their positions; empty for the first frame.
             left: receives what the frame leaves behind.
         """
-        context = () if state is None else state.context()
 
         def mix(place: int, maps: Tensor) -> Tensor:
             numbers = range(ATTENTIONS * place, ATTENTIONS * (place + 1))

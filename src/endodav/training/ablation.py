@@ -26,15 +26,15 @@ from endodav.evaluation.candidates import (
     Errors,
     Report,
     as_row,
+    errors_of,
     file_name,
     kept,
-    score_video,
     summary,
-    truth_of,
 )
 from endodav.evaluation.protocols import PROTOCOLS, EvalFrame
 from endodav.evaluation.reproduction import Published, Table
 from endodav.evaluation.runner import fingerprint
+from endodav.evaluation.scoring import truth_of
 from endodav.inference.engine import DepthEngine
 from endodav.inference.settings import InferenceSettings
 from endodav.inference.windows import choose_plan
@@ -183,7 +183,7 @@ def score(model: nn.Module, recipe: TrainRecipe, videos: Iterable[Video]) -> lis
             predictions = [frame.values for frame in engine.run(source)]
         truths = map(truth_of, video)
         clip = [EvalFrame(p, *truth) for p, truth in zip(predictions, truths, strict=True)]
-        found.append(score_video(clip, preset.kind, video, PROTOCOL))
+        found.append(errors_of(clip, preset.kind, video, PROTOCOL))
     return found
 
 

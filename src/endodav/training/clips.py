@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 
 from endodav.synthetic import render_clip
@@ -34,6 +36,31 @@ class Clip(NamedTuple):
     depth: Float[np.ndarray, "time height width"]
     valid: Bool[np.ndarray, "time height width"]
     flow: Float[np.ndarray, "pairs height width 2"] | None = None
+
+
+def continued(clip: Clip) -> Clip:
+    """The clip with depth everywhere: where it is unknown, inverse depth goes on smoothly.
+
+    What lies outside the field of view is black, and a network that nobody tells what to say there
+    says something that leaks over the rim. Unknown pixels take the mean of the known ones in the
+    smallest square of a pyramid that holds any.
+    """
+    valid = torch.from_numpy(clip.valid)[:, None].float()
+    depth = torch.from_numpy(clip.depth)[:, None]
+    inverse = torch.where(valid > 0, 1 / depth.clamp(min=1e-6), torch.zeros_like(depth))
+    size = clip.valid.shape[1:]
+    found, known, coarse, weight = inverse, valid > 0, inverse, valid
+    while not known.all() and max(coarse.shape[-2:]) > 1:
+        coarse = F.avg_pool2d(coarse * weight, 2, ceil_mode=True, count_include_pad=False)
+        share = F.avg_pool2d(weight, 2, ceil_mode=True, count_include_pad=False)
+        coarse, weight = coarse / share.clamp(min=1e-6), (share > 0).float()
+        here = F.interpolate(weight, size, mode="nearest-exact") > 0
+        enlarged = (F.interpolate(x, size, mode="bilinear") for x in (coarse * weight, weight))
+        mean = torch.div(*(x.clamp(min=1e-12) for x in enlarged))
+        found = torch.where(known | ~here, found, mean)
+        known = known | here
+    depth = torch.where(known, 1 / found.clamp(min=1e-9), torch.zeros_like(found))
+    return clip._replace(depth=depth[:, 0].numpy(), valid=known[:, 0].numpy())
 
 
 class ClipStore:

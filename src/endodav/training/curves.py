@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from endodav.evaluation.charts import Points, line_chart
@@ -29,13 +30,11 @@ def write_curves(log: Path, page: Path) -> None:
                 for error in ERRORS:
                     errors[error][name].append((step, value[error]))
     charts = [
-        _chart({name: losses[name]}, f"{name}, weighted as it is summed", name)
+        chart({name: losses[name]}, f"{name}, weighted as it is summed", name)
         for name in LOSSES
         if name in losses
     ]
-    charts += [
-        _chart(lines, f"{error}, averaged weights", error) for error, lines in errors.items()
-    ]
+    charts += [chart(lines, f"{error}, averaged weights", error) for error, lines in errors.items()]
     partial = page.with_name(page.name + ".partial")
     partial.write_text(
         "<!doctype html><meta charset='utf-8'><title>Curves</title>" + "\n".join(charts) + "\n"
@@ -43,12 +42,13 @@ def write_curves(log: Path, page: Path) -> None:
     partial.replace(page)
 
 
-def _chart(lines: dict[str, list[tuple[float, float]]], title: str, label: str) -> str:
+def chart(lines: Mapping[str, Points], title: str, label: str) -> str:
+    """Lines over the steps as SVG; long ones are averaged over stretches."""
     thinned: Lines = {name: _thinned(points) for name, points in lines.items()}
     return line_chart(thinned, title, "step", label)
 
 
-def _thinned(points: list[tuple[float, float]]) -> Points:
+def _thinned(points: Points) -> Points:
     """Means over stretches of a long line, at their last step."""
     size = -(-len(points) // MOST_POINTS)
     stretches = [points[start : start + size] for start in range(0, len(points), size)]

@@ -12,7 +12,7 @@ import numpy as np
 from endodav.data.registry import open_dataset
 from endodav.data.sequence import Sample, Sequence
 from endodav.errors import InputError
-from endodav.training.clips import SEEDS_PER_RUN, Clip, ClipStore, pool
+from endodav.training.clips import SEEDS_PER_RUN, Clip, ClipStore, continued, pool
 from endodav.training.recipe import DatasetSource, RenderedSource, TrainRecipe
 
 
@@ -53,7 +53,7 @@ class RenderedClips:
         return self._total
 
     def __getitem__(self, number: int) -> Clip:
-        return self._store.get(*self._scene(number))
+        return continued(self._store.get(*self._scene(number)))
 
     def ensure(self, number: int) -> None:
         """Have it on disk."""

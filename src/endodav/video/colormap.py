@@ -45,14 +45,15 @@ class ColourScale:
 
     def paint(self, values: DepthMap) -> RGBImage:
         """Colours of a depth map; values outside the range take the colour of its nearer end."""
-        colours: RGBImage = self.table[self.positions(values)]
-        return colours
+        return np.take(self.table, self.positions(values), axis=0)  # far faster than indexing
 
     def positions(self, values: DepthMap) -> UInt8[np.ndarray, "height width"]:
         """Index into the 256 colours of every value, 0 for far to 255 for near."""
-        nearness = np.clip(_nearness(values, self.kind), self.low, self.high)
-        fraction = (nearness - np.float32(self.low)) / np.float32(self.high - self.low)
-        return np.asarray(np.rint(np.clip(fraction, 0, 1) * 255), np.uint8)
+        place = _nearness(values, self.kind) - np.float32(self.low)
+        place /= np.float32(self.high - self.low)
+        np.clip(place, 0, 1, out=place)
+        place *= 255
+        return np.rint(place, out=place).astype(np.uint8)
 
     def count_outside(self, values: DepthMap) -> int:
         """Number of pixels beyond either end of the range."""

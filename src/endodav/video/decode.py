@@ -21,6 +21,7 @@ import av
 import av.error
 import numpy as np
 from av.buffer import Buffer
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -28,10 +29,16 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
-from endodav.errors import InputError, PartialInputWarning
+from endodav.errors import InputError, PartialInputWarning, RecipeError
 from endodav.types import Frame, RGBImage, SourceInfo
 from endodav.video.timing import Clock, count_frames, is_inside
 
+VIDEO_SUFFIXES = (
+    frozenset(  # what is taken for a video in a folder; a file that is named may be any
+        {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
+    )
+)
+AUTO, NONE = "auto", "none"  # kinds of hardware decoding, besides FFmpeg's names
 DEFAULT_RATE = Fraction(25)
 SEEK_MARGINS = (1, 10)  # seconds; key frames are rarely farther apart than the last
 CUT_OFF_PERIODS = 3  # a file that ends sooner than declared by more than this has been cut off
@@ -73,13 +80,16 @@ class _Tally:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The file and its first moving picture stream, to be decoded by all cores."""
+def _opened(
+    path: Path, hardware: str | None = None
+) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The file and its first moving picture stream, to be decoded by all cores or by hardware."""
     try:
         container = av.open(
             str(path.resolve()),  # absolute, so that a colon in the name is no protocol
             metadata_errors="ignore",
             options={"protocol_whitelist": "file"},  # a playlist must not reach the network
+            hwaccel=None if hardware is None else HWAccel(hardware, allow_software_fallback=False),
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise InputError(
@@ -98,6 +108,40 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             raise InputError(f"{path} holds no video stream, only sound or other data.")
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def choose_hardware(path: Path, wanted: str) -> str | None:
+    """FFmpeg's name of the hardware that will decode a file; None for the processor.
+
+    Args:
+        path: the file; one frame of it is decoded to see.
+        wanted: "none"; "auto" for the first hardware that can, if any can; or FFmpeg's name of one.
+
+    Raises:
+        RecipeError: the hardware asked for by name is not offered here, or cannot decode the file.
+    """
+    offered = hwdevices_available()
+    if wanted not in (AUTO, NONE, *offered):
+        raise RecipeError(
+            f"There is no hardware decoding {wanted!r} here; "
+            f"choose from {', '.join((AUTO, NONE, *offered))}."
+        )
+    kinds = {AUTO: offered, NONE: []}.get(wanted, [wanted])
+    found = next((kind for kind in kinds if _can_decode(path, kind)), None)
+    if found is None and wanted not in (AUTO, NONE):
+        raise RecipeError(
+            f"This machine cannot decode {path.name} by {wanted}; choose --hwaccel auto or none."
+        )
+    return found
+
+
+def _can_decode(path: Path, hardware: str) -> bool:
+    try:
+        with _opened(path, hardware) as (container, stream):
+            used = bool(stream.codec_context.is_hwaccel)
+            return used and next(_decode(container, stream, _Tally()), None) is not None
+    except (InputError, RuntimeError):  # PyAV's for a stream that the hardware does not know
+        return False
 
 
 def _reason(error: Exception) -> str:
@@ -220,12 +264,14 @@ class VideoFile:
 
     Args:
         path: any container and codec that FFmpeg reads.
+        hwaccel: which hardware decodes, see `choose_hardware`.
 
     Raises:
         InputError: the file is empty, not a video, or not one frame of it can be decoded.
+        RecipeError: the hardware asked for cannot decode it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, hwaccel: str = NONE) -> None:
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes); the recording or copy has failed.")
         self._path = path
@@ -251,6 +297,7 @@ class VideoFile:
             if self._orientation.transpose:
                 height, width = width, height
         self.info = SourceInfo(path.name, height, width, rate, count)
+        self._hardware = choose_hardware(path, hwaccel)
 
     def frames(self, start: Fraction | None = None, end: Fraction | None = None) -> Iterator[Frame]:
         """Frames with start <= timestamp < end, from the nearest key frame on.
@@ -265,7 +312,7 @@ class VideoFile:
         timeline = _Timeline(self._time_base, self.clock.period)
         reformatter = VideoReformatter()
         target = None if start is None else self._seek_target(start)
-        with _opened(self._path) as (container, stream):
+        with _opened(self._path, self._hardware) as (container, stream):
             if target is not None:
                 container.seek(target, stream=stream)
             for decoded in _decode(container, stream, tally):

@@ -15,17 +15,20 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 
 import av
 
 from endodav.errors import OutputError, PreviewWarning
 from endodav.types import DepthFrame, DepthMeta, SourceInfo
+from endodav.video.ahead import behind, queue_length
 from endodav.video.colormap import ColourScale, fit_colour_scale, lookup_table
 from endodav.video.sinks import FORMATS
 from endodav.video.sinks.format import Format, Layout, Record, Run, Writer
 
 WARM_UP_FRAMES = 32  # one window of the video models, which arrives at once anyway
 WARM_UP_BYTES = 64 * 2**20  # 8K frames would otherwise hold gigabytes back
+PIXEL_BYTES = 7  # float32 and RGB: of a frame whose depth has its size
 SHARE_WORTH_SAYING = 0.01  # of pixels beyond the preview's colours
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -68,6 +71,10 @@ def open_sink(
 class DepthSink:
     """Sends each frame to the writers of all formats; made by `open_sink`.
 
+    A thread of its own colours, encodes and writes, while the next frames are computed; see
+    `endodav.video.ahead`. What goes wrong there is raised by a later `write` or on leaving the
+    context, which waits until everything is written.
+
     Formats that show colours need a range before their first frame can be written. While it is
     fitted, at most `WARM_UP_FRAMES` frames or `WARM_UP_BYTES` are held back.
     """
@@ -97,6 +104,8 @@ class DepthSink:
         self._record = Record()
         self._size: tuple[int, int] | None = None
         self._staging: Path | None = None
+        queue = queue_length(info.height * info.width * PIXEL_BYTES)
+        self._writing = behind(self._append, queue)
 
     def check_destination(self) -> None:
         """Make the folder, and see that results can be put there.
@@ -125,15 +134,33 @@ class DepthSink:
         with _explained(self._out_dir, "results"):
             staging = tempfile.mkdtemp(prefix=".endodav-", suffix=".partial", dir=self._out_dir)
         self._staging = Path(staging)
+        self._hand_over = self._writing.__enter__()
         return self
 
     def write(self, frame: DepthFrame) -> None:
-        """Append one frame to every format.
+        """Append one frame to every format; its arrays may not change any more.
 
         Raises:
-            OutputError: the frame cannot be stored, or the disk is full.
+            OutputError: this frame cannot be stored, or an earlier one could not be written.
         """
         self._check(frame)
+        self._hand_over(frame)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._writing.__exit__(exc_type, exc, traceback)
+            if exc_type is None:
+                self._complete()
+        finally:
+            self._discard()
+
+    def _append(self, frame: DepthFrame) -> None:
+        """Write the frame, or hold it back while the colours are not fixed."""
         if self._writers:
             self._write_all(frame)
             return
@@ -141,13 +168,6 @@ class DepthSink:
         held = sum(waiting.values.nbytes + waiting.image.nbytes for waiting in self._pending)
         if len(self._pending) >= self._warm_up_frames or held >= WARM_UP_BYTES:
             self._start_writing()
-
-    def __exit__(self, exc_type: type[BaseException] | None, *exc: object) -> None:
-        try:
-            if exc_type is None:
-                self._complete()
-        finally:
-            self._discard()
 
     def _check(self, frame: DepthFrame) -> None:
         """Refuse what a file could only hold wrongly."""

@@ -9,14 +9,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from endodav.errors import InputError
+from endodav.errors import InputError, RecipeError
 from endodav.types import Frame, SourceInfo
+from endodav.video.ahead import ahead, queue_length
 from endodav.video.arrays import DEFAULT_FPS, ArraySource
-from endodav.video.decode import VideoFile
+from endodav.video.decode import AUTO, NONE, VideoFile
 from endodav.video.images import IMAGE_SUFFIXES, ImageSequence, find_images
 from endodav.video.timing import count_frames, frame_rate, resample, time_range
 
 __all__ = ["ArraySource", "MediaSource", "open_source"]
+
+RGB_BYTES = 3  # of a pixel
 
 
 # Each has `info`, `clock` and `loss`, and `frames(start, end)`, which begins anew where it can.
@@ -26,8 +29,9 @@ _Reader = VideoFile | ImageSequence | ArraySource
 class MediaSource:
     """Frames of one input within a range of time and at a chosen rate; made by `open_source`.
 
-    Memory does not grow with the length of the input. Leaving the context closes files that an
-    unfinished iteration holds open.
+    Memory does not grow with the length of the input. Frames of files are decoded ahead by a thread
+    of their own, see `endodav.video.ahead`; frames in memory come from the caller's, when they are
+    asked for. Leaving the context closes files that an unfinished iteration holds open.
     """
 
     def __init__(
@@ -56,6 +60,9 @@ class MediaSource:
 
     def __iter__(self) -> Iterator[Frame]:
         frames = self._deliver()
+        if not isinstance(self._reader, ArraySource):
+            info = self._reader.info
+            frames = ahead(frames, queue_length(info.height * info.width * RGB_BYTES))
         self._running.append(frames)
         return frames
 
@@ -87,13 +94,15 @@ class MediaSource:
         self._running.clear()
 
 
-def _open_path(spec: str | Path, fps: Fraction | None) -> tuple[_Reader, Fraction | None]:
+def _open_path(
+    spec: str | Path, fps: Fraction | None, hwaccel: str
+) -> tuple[_Reader, Fraction | None]:
     """The reader of a path, and the rate to resample it to: images take `fps` as their own."""
     path = Path(spec).expanduser()
     if path.is_dir():
         images = find_images(path)
     elif path.exists() and path.suffix.lower() not in IMAGE_SUFFIXES:
-        return VideoFile(path), fps
+        return VideoFile(path, hwaccel), fps
     elif path.exists():
         images = [path]
     elif glob.has_magic(str(path)):
@@ -110,6 +119,7 @@ def open_source(
     start: float | Fraction | None = None,
     end: float | Fraction | None = None,
     fps: float | Fraction | None = None,
+    hwaccel: str = NONE,
 ) -> MediaSource:
     """Open any video input as a lazy source of RGB frames with exact timestamps.
 
@@ -122,12 +132,15 @@ def open_source(
         fps: resample by time to this rate, so that the duration stays; see `timing.resample`.
             Images and plain arrays have no times of their own and take it as their rate (25 if
             it is not given).
+        hwaccel: hardware that decodes a video file: "none", "auto" (where there is any) or FFmpeg's
+            name, as "cuda".
 
     Returns:
         A context manager to iterate over; again and again, unless `spec` is an iterator.
 
     Raises:
         InputError: the input does not exist or cannot be read, or has no frame in the range.
+        RecipeError: the hardware asked for by name cannot decode the input.
 
     Example:
         >>> import numpy as np
@@ -140,13 +153,18 @@ def open_source(
     reader: _Reader
     if isinstance(spec, str | Path):
         try:
-            reader, rate = _open_path(spec, rate)
+            reader, rate = _open_path(spec, rate, hwaccel)
         except OSError as error:
             raise InputError(f"{spec} cannot be opened: {error.strerror or error}.") from error
     elif isinstance(spec, ArraySource):
         reader = spec
     else:
         reader, rate = ArraySource(spec, rate or DEFAULT_FPS), None
+    if hwaccel not in (AUTO, NONE) and not isinstance(reader, VideoFile):
+        raise RecipeError(
+            f"Only video files are decoded by hardware, not {reader.info.name}; "
+            "leave --hwaccel out."
+        )
     source = MediaSource(reader, first, last, rate)
     if (start, end) != (None, None) and (
         isinstance(reader, VideoFile) or source.info.frame_count == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,9 +11,17 @@ import torch
 from torch import nn
 
 from endodav.errors import WeightsError
+from endodav.models.adapters import merge
 from endodav.models.depth import build
 from endodav.models.presets import ModelPreset
-from endodav.weights.checkpoint import Tensors, load_strict, read_checkpoint, write_safetensors
+from endodav.weights.checkpoint import (
+    Tensors,
+    load_strict,
+    read_checkpoint,
+    write_pickle,
+    write_safetensors,
+)
+from endodav.weights.keymaps import to_official
 from endodav.weights.runs import LoadedModel, describe, preset_of, preset_to_json
 
 
@@ -125,3 +134,35 @@ def load_adapter(adapter: AdapterFile, base: LoadedModel, *, any_base: bool = Fa
     meta = describe(adapter.preset, adapter.preset.name, adapter.sha256)
     settings = {"base": base.preset.name, "base_sha256": found}
     return LoadedModel(model.eval(), adapter.preset, replace(meta, settings=settings))
+
+
+def merged(loaded: LoadedModel) -> LoadedModel:
+    """The same network with its adapters inside the weights they change; works on a copy.
+
+    Every adapter is a rule for a weight, so nothing is left of any of them: what remains of an
+    adapted Video Depth Anything without necks is a plain one.
+    """
+    model = deepcopy(loaded.model)
+    merge(model)
+    return replace(loaded, model=model, preset=replace(loaded.preset, adapters=None))
+
+
+def write_official(path: Path, loaded: LoadedModel) -> None:
+    """Write a whole network under the names of its official program, which keeps adapters apart.
+
+    Args:
+        path: `.pth` for a state dict as `torch.load` reads it, `.safetensors` without code.
+        loaded: the network, adapters not merged.
+
+    Raises:
+        WeightsError: the suffix is none of these.
+        OutputError: the file cannot be written there.
+    """
+    tensors = to_official(loaded.model.state_dict(), loaded.preset.family)
+    match path.suffix.lower():
+        case ".safetensors":
+            write_safetensors(path, tensors, {})
+        case ".pth":
+            write_pickle(path, tensors)
+        case _:
+            raise WeightsError(f"{path} must end in .safetensors or .pth; choose such a name.")

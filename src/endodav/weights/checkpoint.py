@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +92,31 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[
     Raises:
         OutputError: the file cannot be written there.
     """
-    partial = path.with_name(path.name + ".partial")
+    _write(path, tensors, partial(save_file, metadata=metadata))
+
+
+def write_pickle(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as a state dict for programs that know nothing but `torch.load`.
+
+    Raises:
+        OutputError: the file cannot be written there.
+    """
+    _write(path, tensors, torch.save)
+
+
+def _write(
+    path: Path, tensors: Mapping[str, Tensor], save: Callable[[Tensors, Path], object]
+) -> None:
+    """Save under a temporary name, then rename."""
+    unfinished = path.with_name(path.name + ".partial")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(contiguous, partial, metadata)
-        partial.replace(path)
+        save(contiguous, unfinished)
+        unfinished.replace(path)
     except Exception as error:  # safetensors reports a full disk as an exception of its own
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written ({_first_line(error)}); choose another folder."
         ) from error

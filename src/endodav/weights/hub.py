@@ -15,7 +15,7 @@ from endodav.weights import keymaps
 from endodav.weights.adapters import load_adapter, read_adapter
 from endodav.weights.checkpoint import Checkpoint, load_strict, read_checkpoint
 from endodav.weights.download import fetch
-from endodav.weights.licences import Announce, announce_once, require_permissive
+from endodav.weights.licences import Announce, admit
 from endodav.weights.runs import (
     ADAPTER_FILE,
     MODEL_FILE,
@@ -39,7 +39,8 @@ def load(
     """Load a model by its name or from a run folder.
 
     Args:
-        name_or_path: a key of `PRESETS`, or a folder that `endodav train` wrote.
+        name_or_path: a key of `PRESETS`, a folder that `endodav train` or `endodav adapt` wrote,
+            or a file that `endodav merge` wrote.
         weights: a checkpoint of one's own in place of the published one: `.pth` or `.safetensors`,
             with official names or ours. For a run of adapters it is the base's checkpoint.
         permissive_only: refuse weights that do not allow commercial use, before any download.
@@ -51,26 +52,19 @@ def load(
         WeightsError: the name is unknown, the licence is refused, the file cannot be had or read,
             or it does not fit the network.
     """
-
-    def admit(preset: ModelPreset) -> None:
-        if permissive_only:
-            require_permissive(preset)
-        if announce is not None:
-            announce_once(preset, announce)
-
     preset = PRESETS.get(name_or_path)
     if preset is not None:
-        admit(preset)
+        admit(preset, permissive_only, announce)
         loaded = _load_preset(preset, weights)
     elif ((run := _run_folder(name_or_path)) / ADAPTER_FILE).is_file():
         adapter = read_adapter(run / ADAPTER_FILE)
         base = _preset(adapter.base)
-        admit(base)
+        admit(base, permissive_only, announce)
         loaded = load_adapter(adapter, _load_preset(base, weights), any_base=any_base)
     else:
-        checkpoint = read_checkpoint(run / MODEL_FILE)
+        checkpoint = read_checkpoint(run if run.is_file() else run / MODEL_FILE)
         preset = preset_of(checkpoint)
-        admit(preset)
+        admit(preset, permissive_only, announce)
         loaded = _assemble(preset, read_checkpoint(weights) if weights else checkpoint)
     meta = replace(loaded.meta, model=name_or_path)
     return replace(loaded, model=loaded.model.to(device), meta=meta)
@@ -109,7 +103,7 @@ def _preset(name: str) -> ModelPreset:
 
 
 def _run_folder(name: str) -> Path:
-    """The run folder of that name."""
+    """The run folder of that name, or the file that says itself what it is."""
     folder = Path(name)
     if folder.is_dir():
         if any((folder / file).is_file() for file in (ADAPTER_FILE, MODEL_FILE)):
@@ -119,6 +113,8 @@ def _run_folder(name: str) -> Path:
             "`endodav train` wrote."
         )
     if folder.is_file():
+        if folder.suffix.lower() == ".safetensors":
+            return folder
         raise WeightsError(
             f"{folder} is a file, not a model name or a run folder; name the model with --model "
             "and give the file with --weights."

@@ -33,6 +33,7 @@ Family = Literal[
     "endodav",
     "endodac",
     "endoufm",
+    "af_sfm",
     "resnet18_2img",
     "pose_decoder",
     "intrinsics_head",
@@ -252,6 +253,11 @@ FAMILIES: Mapping[Family, Names] = MappingProxyType(
         "endodav": _video_network(BOTTLENECKS),
         "endodac": _image_network("encoder.", "depth_head.", BOTTLENECKS),
         "endoufm": _image_network("encoder.", "depth_head.", SEPARABLES),
+        # the two files of a release, encoder and decoder, as one
+        "af_sfm": Names(
+            under("encoder.", "encoder.", RESNET18) + under("", "decoder.", _pyramid(".conv")),
+            ("encoder.fc.*", _UPSCALE, "convs.dispconv_#.conv.*"),
+        ),
         "resnet18_2img": Names(under("encoder.", "", RESNET18), ("encoder.fc.*",)),
         "pose_decoder": Names(POSE, ("convs.squeeze.*", "convs.pose_#.*")),
         "intrinsics_head": Names(INTRINSICS, ("convs_suqeeze.*",)),

@@ -38,6 +38,18 @@ def announce_once(preset: ModelPreset, announce: Announce) -> None:
     announce(licence_notice(preset))
 
 
+def admit(preset: ModelPreset, permissive_only: bool, announce: Announce | None) -> None:
+    """Refuse weights that may not be used commercially if asked to, else say whose they are.
+
+    Raises:
+        WeightsError: as `require_permissive`.
+    """
+    if permissive_only:
+        require_permissive(preset)
+    if announce is not None:
+        announce_once(preset, announce)
+
+
 def require_permissive(preset: ModelPreset) -> None:
     """Refuse weights that do not allow commercial use.
 

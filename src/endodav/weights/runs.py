@@ -7,6 +7,7 @@ JSON, so a run loads whatever the presets of this version are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -40,19 +41,22 @@ class LoadedModel:
     meta: DepthMeta
 
 
-def save_model(path: Path, model: nn.Module, preset: ModelPreset) -> None:
+def save_model(
+    path: Path, model: nn.Module, preset: ModelPreset, about: Mapping[str, str] | None = None
+) -> None:
     """Write a whole network as safetensors that `endodav.weights.hub.load` takes back.
 
     Args:
         path: usually `RUN/model.safetensors`.
         model: the network; its values are stored in the precision they have.
         preset: what it is; say here what licence and origin the new weights have.
+        about: more text for the header, such as how it was trained.
 
     Raises:
         OutputError: the file cannot be written there.
     """
     own = replace(preset, repo_id=None, filename=None, sha256=None)
-    write_safetensors(path, model.state_dict(), {"preset": preset_to_json(own)})
+    write_safetensors(path, model.state_dict(), {"preset": preset_to_json(own), **(about or {})})
 
 
 def preset_to_json(preset: ModelPreset) -> str:

@@ -21,9 +21,9 @@ from endodav.evaluation.protocols import (
     EvalFrame,
     Protocol,
     align,
-    resized,
     score,
 )
+from endodav.evaluation.spaces import resized
 from endodav.geometry.camera import rigid, rotation_from_axis_angle
 from endodav.models.pose import PoseDecoder
 from endodav.models.resnet import ResNet18

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,13 +12,19 @@ import torch
 from PIL import Image
 
 from endodav.errors import InputError, PartialInputWarning
+from endodav.training.adaptation import survey as surveying
 from endodav.training.adaptation.data import draw_batch, jitter
-from endodav.training.adaptation.footage import Footage, find_videos, survey
+from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import DataRecipe
+from endodav.training.adaptation.survey import find_videos, survey
 from endodav.video.masks import label_path, write_labels
-from endodav.video.roi import Circle, Whole
+from endodav.video.roi import Circle, FieldOfView, Polygon, Rectangle, Whole
 
 DATA = DataRecipe(size=(48, 64), targets=2, clips=2, max_stride=3)
+
+
+def replaced(**fields: object) -> DataRecipe:
+    return DATA.model_copy(update=fields)
 
 
 def scene(seed: int, count: int, height: int = 60, width: int = 80) -> list[np.ndarray]:
@@ -104,14 +111,14 @@ def test_colours_change_alike_in_all_frames() -> None:
 
 
 def test_a_given_field_of_view_masks_the_losses(folder: Path) -> None:
-    video = survey(folder / "a.mkv", Circle(40, 30, 20))
+    video = replace(survey(folder / "a.mkv"), field=Circle(40, 30, 20))
     batch = draw_batch(Footage([video], 4), DATA, 0, 0)
     share = batch.valid.float().mean().item()
     assert 0.1 < share < np.pi * 20**2 / (60 * 80)
 
 
 def test_regions_come_along(folder: Path, tmp_path: Path) -> None:
-    video = survey(folder / "images", Whole())
+    video = replace(survey(folder / "images"), field=Whole())
     labels = np.arange(50, dtype=np.int64)[None].repeat(40, 0) // 10
     for index in range(6):
         write_labels(label_path(tmp_path / "masks" / "images", index), labels)
@@ -125,6 +132,72 @@ def test_a_still_video_is_warned_of(tmp_path: Path) -> None:
     write_video(tmp_path / "still.mkv", scene(0, 1) * 6)
     with pytest.warns(PartialInputWarning, match="does not move"):
         survey(tmp_path / "still.mkv")
+
+
+def test_a_survey_is_remembered_until_the_file_changes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, path = tmp_path / "cache", folder / "a.mkv"
+    first = survey(path, cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(surveying, "go_through", lambda _: pytest.fail("gone through again"))
+        assert survey(path, cache) == first
+    write_video(path, scene(0, 5))
+    assert len(survey(path, cache).times) == 5
+    next(cache.iterdir()).write_text("damaged")
+    assert len(survey(path, cache).times) == 5
+
+
+@pytest.mark.parametrize(
+    "field", [Whole(), Circle(1, 2, 3), Rectangle(1, 2, 3, 4), Polygon(((0, 0), (4, 0), (0, 4)))]
+)
+def test_every_field_of_view_is_remembered(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: FieldOfView
+) -> None:
+    monkeypatch.setattr(surveying, "detect_field_of_view", lambda _: field)
+    for _ in range(2):
+        assert survey(folder / "images", tmp_path / "cache").field == field
+
+
+def test_the_end_of_each_video_is_held_out(folder: Path) -> None:
+    write_video(folder / "a.mkv", scene(0, 30))
+    videos = [survey(folder / name) for name in ("a.mkv", "images")]
+    footage = Footage(videos, frames=4, held_out=0.2)
+    assert [tuple(span) for span in footage.spans] == [(0, 0, 24), (1, 0, 6)]  # too short for more
+    assert [tuple(span) for span in footage.held_out] == [(0, 24, 30)]
+    rng = np.random.default_rng(0)
+    drawn = [footage.draw(rng, 3).images for _ in range(40)]
+    assert max(clip[:, 5, 5, 0].max() for clip in drawn if clip.shape[1] == 60) < 124
+    places = footage.spread(footage.held_out, 2)
+    assert places == [(0, 24), (0, 26)]
+    assert footage.spread(footage.held_out, 99) == [(0, 24), (0, 25), (0, 26)]
+    with pytest.warns(PartialInputWarning, match="nothing is held out"):
+        Footage(videos[1:], frames=4, held_out=0.2)
+
+
+def test_black_frames_are_no_cuts_and_draw_batches(tmp_path: Path) -> None:
+    lit, dark = scene(0, 4), [np.zeros((60, 80, 3), np.uint8)] * 3
+    write_video(tmp_path / "dark.mkv", [*lit, *dark, *scene(0, 7)[4:]])
+    video = survey(tmp_path / "dark.mkv")
+    assert video.cuts == ()
+    batch = draw_batch(Footage([video], 10), replaced(clips=1, targets=8), 0, 0)
+    assert batch.frames.isfinite().all()
+
+
+def test_images_of_two_sizes_in_one_folder_are_left_out_by_name(folder: Path) -> None:
+    Image.fromarray(scene(3, 1, 44, 50)[0]).save(folder / "images" / "9.png")
+    with pytest.warns(PartialInputWarning, match=r"images|broken"):
+        footage = Footage.open(folder, frames=4)
+    assert footage.videos[0].path.name == "a.mkv"
+
+
+def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with (
+        pytest.warns(PartialInputWarning, match="left out"),
+        pytest.raises(InputError, match="can be read"),
+    ):
+        Footage.open(tmp_path, frames=4)
 
 
 def test_too_few_frames(folder: Path) -> None:

@@ -126,6 +126,11 @@ def test_the_schedule_is_a_function_of_the_step() -> None:
     assert rates == pytest.approx([1e-4, 1e-5, 1e-6])
 
 
+def test_depth_may_wait_for_the_camera() -> None:
+    schedule = ScheduleRecipe(depth_from=3, depth_every=2)
+    assert [plan(schedule, step).depth for step in range(7)] == [0, 0, 0, 0, 1, 0, 1]
+
+
 def test_all_that_ever_trains_is_known_to_the_optimiser() -> None:
     """The released trainers hand Adam only what trains in the first step."""
     recipe = AdaptRecipe(

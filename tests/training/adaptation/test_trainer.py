@@ -3,81 +3,156 @@
 from __future__ import annotations
 
 import json
-from fractions import Fraction
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from endodav.errors import RecipeError
 from endodav.training.adaptation import trainer
 from endodav.training.adaptation.batch import VideoBatch
-from endodav.training.adaptation.footage import Footage, Video
-from endodav.training.adaptation.recipe import (
-    AdaptRecipe,
-    DataRecipe,
-    DepthRecipe,
-    ScheduleRecipe,
-)
-from endodav.training.adaptation.trainer import Adaptation, adapt
-from endodav.video.roi import Whole
+from endodav.training.adaptation.engine import launch
+from endodav.training.adaptation.footage import Footage
+from endodav.training.adaptation.recipe import AdaptRecipe
+from endodav.training.adaptation.run import Adaptation, Best
+from endodav.training.adaptation.trainer import adapt
+from endodav.training.adaptation.watch import Watcher
 from endodav.weights.hub import load
 
-RECIPE = AdaptRecipe(
-    name="test",
-    data=DataRecipe(size=(64, 64), targets=2, clips=1),
-    depth=DepthRecipe(image_shape=(28, 28)),
-    schedule=ScheduleRecipe(steps=2, spatial_steps=1, temporal_steps=1),
+from .world import RECIPE, changed, wall
+
+pytestmark = pytest.mark.usefixtures("narrow_networks")
+
+WATCHED = changed(
+    RECIPE,
+    schedule={"steps": 4},
+    watch={"steps": 1, "held_out": 0.25, "clips": 2, "picture_steps": 2},
 )
 
 
 @pytest.fixture
 def footage(tmp_path: Path) -> Footage:
-    rng = np.random.default_rng(0)
-    wall = rng.integers(40, 220, (10, 10, 3)).repeat(12, 0).repeat(12, 1).astype(np.uint8)
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for k in range(6):
-        Image.fromarray(wall[:80, k : k + 80]).save(folder / f"{k}.png")
-    times = tuple(Fraction(k, 25) for k in range(6))
-    return Footage([Video(folder, times, (), Whole(), (80, 80))], frames=4)
+    return wall(tmp_path / "images", 6)
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def test_resumed_is_uninterrupted(footage: Footage, tmp_path: Path) -> None:
-    short = RECIPE.model_copy(update={"schedule": RECIPE.schedule.model_copy(update={"steps": 1})})
-    whole = adapt(RECIPE, footage, tmp_path / "whole", download=False)
-    adapt(short, footage, tmp_path / "parts", download=False)
-    parts = adapt(RECIPE, footage, tmp_path / "parts", resume=True, download=False)
-    with safe_open(whole, "pt") as a, safe_open(parts, "pt") as b:
-        assert a.keys() == b.keys()
-        assert len(a.keys()) > 0
-        assert all(torch.equal(a.get_tensor(name), b.get_tensor(name)) for name in a.keys())  # noqa: SIM118
-        header = a.metadata()
+    whole = adapt(RECIPE, footage, tmp_path / "whole")
+    adapt(changed(RECIPE, schedule={"steps": 1}), footage, tmp_path / "parts")
+    parts = adapt(RECIPE, footage, tmp_path / "parts", resume=True)
+    one, other = load_file(whole), load_file(parts)
+    assert one.keys() == other.keys()
+    assert len(one) > 0
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    steps = [line["step"] for line in lines(tmp_path / "parts")]
+    assert steps == [1, 2]
+    with safe_open(whole, "pt") as file:
+        header = file.metadata()
     assert AdaptRecipe.model_validate_json(header["recipe"]) == RECIPE
     assert header["base"] == "endodav-tiny"
     assert len(header["base_sha256"]) == 64
     assert "depth/loss" in json.loads(header["metrics"])
     assert whole.stat().st_size < 500_000
-    loaded = load(str(tmp_path / "whole"))  # what `endodav depth --model RUN` does
-    assert loaded.preset.family == "endodav"
+    assert load(str(tmp_path / "whole")).preset.family == "endodav"  # `endodav depth --model RUN`
+
+
+def test_a_run_is_not_begun_twice_nor_resumed_as_another(footage: Footage, tmp_path: Path) -> None:
+    one = changed(RECIPE, schedule={"steps": 1})
+    adapt(one, footage, tmp_path)
     with pytest.raises(RecipeError, match="resume"):
-        adapt(RECIPE, footage, tmp_path / "whole", download=False)
+        adapt(one, footage, tmp_path)
+    with pytest.raises(RecipeError, match="another recipe"):
+        adapt(one.model_copy(update={"seed": 5}), footage, tmp_path, resume=True)
+
+
+def test_the_best_weights_are_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = iter([0.9, 0.3, 0.2, 0.4, 0.5])
+    monkeypatch.setattr(
+        Watcher,
+        "validate",
+        lambda *_: {"photometric": next(errors), "depth": 0.0, "loss": 0.0},
+    )
+    delivered = adapt(WATCHED, wall(tmp_path / "images", 20, 0.25), tmp_path / "run")
+    short = changed(WATCHED, schedule={"steps": 2}, watch={"steps": 0})
+    until_then = adapt(short, wall(tmp_path / "images", 20, 0.25), tmp_path / "short")
+    one, other = load_file(delivered), load_file(until_then)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    with safe_open(delivered, "pt") as file:
+        header = file.metadata()
+    assert header["steps"] == "2"
+    assert json.loads(header["metrics"])["photometric"] == 0.2
+
+
+def test_patience_ends_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = iter([0.9, 0.3, 0.4, 0.5])
+    monkeypatch.setattr(
+        Watcher,
+        "validate",
+        lambda *_: {"photometric": next(errors), "depth": 0.0, "loss": 0.0},
+    )
+    recipe = changed(WATCHED, schedule={"steps": 50}, watch={"patience": 2})
+    adapt(recipe, wall(tmp_path / "images", 20, 0.25), tmp_path / "run")
+    assert lines(tmp_path / "run")[-1]["step"] == 3
+    assert next(errors, None) is None
+
+
+def test_what_is_not_a_number_is_never_best() -> None:
+    assert Best().after(1, float("nan")) == Best(since=1)
+    assert Best().after(1, 0.5).after(2, 0.5).since == 1
+
+
+def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    folder = tmp_path / "run"
+    said: list[dict[str, object]] = []
+    footage = wall(tmp_path / "images", 20, 0.25)
+    adapt(WATCHED, footage, folder, report=said.append, tensorboard=True)
+    assert said == lines(folder)
+    validations = [line["held_out"] for line in said if "held_out" in line]
+    assert len(validations) == 5
+    assert all(0 < value["photometric"] < 2 and 0 <= value["depth"] <= 1 for value in validations)
+    pictures = {path.name for path in (folder / "pictures").iterdir()}
+    assert {"00000002.png", "00000004.png", "before-0.png", "after-0.png"} <= pictures
+    text = (folder / "report.md").read_text()
+    assert "Photometric error after warping" in text
+    assert "pictures/after-0.png" in text
+    assert "flow/registration" in (folder / "report.html").read_text()
+    assert list((folder / "tensorboard").glob("events.*"))
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_endoufm_and_af_sfm_are_watched_too(tmp_path: Path) -> None:
+    footage = wall(tmp_path / "images", 20, 0.25)
+    for family, method in (("endoufm", "decomposition"), ("resnet", "registration")):
+        content = changed(WATCHED, schedule={"steps": 1}).model_dump()
+        content |= {"loss": {"method": method}}
+        content["depth"]["family"] = family
+        product = adapt(AdaptRecipe.model_validate(content), footage, tmp_path / family)
+        assert product.exists()
+        assert (tmp_path / family / "report.html").exists()
+
+
+def test_tensorboard_missing_is_one_sentence(
+    footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(RecipeError, match=r"pip install 'endodav\[tensorboard\]'"):
+        adapt(RECIPE, footage, tmp_path / "run", tensorboard=True)
 
 
 def test_a_bad_batch_moves_nothing_of_what_it_spoils() -> None:
-    run = Adaptation.of(RECIPE, torch.device("cpu"), download=False)
-    networks = run.start.networks
-    spoilt = [*networks.depth.parameters(), *networks.companions()]
-    before = [parameter.detach().clone() for parameter in spoilt]
-    frames = torch.rand(1, 4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    valid = torch.ones(1, 4, 1, 64, 64, dtype=torch.bool)
-    broken = VideoBatch(frames, frames, valid, intrinsics=torch.full((1, 3, 3), torch.nan))
-    run.step(broken)
-    assert all(torch.equal(p, old) for p, old in zip(spoilt, before, strict=True))
-    assert all(value.isfinite().all() for value in networks.state_dict().values())
+    run = Adaptation.of(RECIPE, launch("cpu", "fp32"))
+    before = {name: value.clone() for name, value in run.start.networks.state_dict().items()}
+    frames = torch.full((1, 4, 3, 64, 64), torch.nan)
+    run.step(VideoBatch(frames, frames, torch.ones(1, 4, 1, 64, 64, dtype=torch.bool)))
+    for name, value in run.start.networks.state_dict().items():
+        assert name.endswith("num_batches_tracked") or torch.equal(value, before[name]), name
     assert (run.progress.step, run.progress.skipped, run.bad_in_a_row) == (1, 1, 1)
 
 
@@ -85,8 +160,19 @@ def test_a_run_that_is_lost_stops_and_keeps_its_batch(
     footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "MAX_BAD_STEPS", 1)
-    monkeypatch.setattr(Adaptation, "_descend", lambda *_: float("nan"))
+    monkeypatch.setattr(Adaptation, "_descend", lambda *_: ({}, float("nan")))
     with pytest.raises(RecipeError, match="learning rate"):
-        adapt(RECIPE, footage, tmp_path / "run", download=False)
+        adapt(RECIPE, footage, tmp_path / "run")
     batch = torch.load(tmp_path / "run" / "bad_batch.pt", weights_only=True)
     assert batch["frames"].shape == (1, 4, 3, 64, 64)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5])
+def test_frames_without_content_or_motion_give_no_nan(level: float) -> None:
+    run = Adaptation.of(RECIPE, launch("cpu", "fp32"))
+    frames = torch.full((1, 4, 3, 64, 64), level)
+    batch = VideoBatch(frames, frames, torch.ones(1, 4, 1, 64, 64, dtype=torch.bool))
+    for _ in range(2):
+        run.step(batch)
+    assert run.progress.skipped == 0
+    assert all(value.isfinite().all() for value in run.start.networks.state_dict().values())

@@ -2,44 +2,84 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from endodav.errors import RecipeError
 from endodav.losses.colour import hsv_to_rgb, rgb_to_hsv
 from endodav.training.adaptation.batch import VideoBatch
-from endodav.training.adaptation.footage import Footage
+from endodav.training.adaptation.footage import Footage, RawClip
 from endodav.training.adaptation.recipe import DataRecipe
 from endodav.video.roi import highlight_mask
 
 GREY = (0.299, 0.587, 0.114)  # Rec. 601 luma
 
+ALL = slice(None)
+
 Clip = Float[Tensor, "time 3 height width"]
 
 
-def draw_batch(footage: Footage, recipe: DataRecipe, seed: int, step: int) -> VideoBatch:
-    """The clips of one step; the same whenever it is asked for."""
-    rng = np.random.default_rng([seed, step])
-    return collate([draw_clip(footage, recipe, rng) for _ in range(recipe.clips)])
+def draw_batch(
+    footage: Footage, recipe: DataRecipe, seed: int, step: int, which: slice = ALL
+) -> VideoBatch:
+    """The clips of one step, or some of them; the same whenever they are asked for.
+
+    Each clip has a random generator of its own, so that it does not matter who draws the others.
+    """
+    numbers = range(recipe.clips)[which]
+    return collate(
+        [draw_clip(footage, recipe, np.random.default_rng([seed, step, n])) for n in numbers]
+    )
+
+
+def part_of(rank: int, processes: int, recipe: DataRecipe) -> slice:
+    """The clips of a step that process `rank` takes.
+
+    Raises:
+        RecipeError: they cannot be shared equally.
+
+    >>> part_of(1, 2, DataRecipe(clips=6))
+    slice(3, 6, None)
+    """
+    own, rest = divmod(recipe.clips, processes)
+    if rest:
+        raise RecipeError(
+            f"{recipe.clips} clips cannot be shared by {processes} processes; let 'data.clips' be"
+            f" a multiple of {processes}."
+        )
+    return slice(rank * own, (rank + 1) * own)
 
 
 def draw_clip(footage: Footage, recipe: DataRecipe, rng: np.random.Generator) -> VideoBatch:
     """One clip as a batch; flip and colours are the same for all its frames."""
-    raw = footage.draw(rng, recipe.max_stride)
+    clip = plain_clip(footage.draw(rng, recipe.max_stride), recipe)
+    if rng.random() < recipe.flip:
+        clip = mirrored(clip)
+    if rng.random() < recipe.jitter:
+        clip = replace(clip, augmented=jitter(clip.frames[0], rng, recipe)[None])
+    return clip
+
+
+def plain_clip(raw: RawClip, recipe: DataRecipe) -> VideoBatch:
+    """A clip as it was recorded, resized and masked, as a batch."""
     frames = raw.resized(recipe.size)
     field, labels = raw.field_at(recipe.size), raw.labels_at(recipe.size)
-    if rng.random() < recipe.flip:
-        frames, field = frames.flip(-1), field.flip(-1)
-        labels = None if labels is None else labels.flip(-1)
-    augmented = jitter(frames, rng, recipe) if rng.random() < recipe.jitter else frames
-    valid = (
-        field & ~highlight_mask(frames)
-        if recipe.mask_highlights
-        else field.expand(len(frames), -1, -1, -1)
-    )
+    valid = field.expand(len(frames), -1, -1, -1)
+    if recipe.mask_highlights:
+        valid = valid & ~highlight_mask(frames)
     regions = None if labels is None else labels[None, 1:-1]
-    return VideoBatch(frames[None], augmented[None], valid[None], regions)
+    return VideoBatch(frames[None], frames[None], valid[None], regions)
+
+
+def mirrored(clip: VideoBatch) -> VideoBatch:
+    """Left is right; the camera's intrinsics must not be known."""
+    assert clip.intrinsics is None
+    regions = None if clip.regions is None else clip.regions.flip(-1)
+    return VideoBatch(clip.frames.flip(-1), clip.augmented.flip(-1), clip.valid.flip(-1), regions)
 
 
 def collate(clips: list[VideoBatch]) -> VideoBatch:
@@ -51,6 +91,17 @@ def collate(clips: list[VideoBatch]) -> VideoBatch:
         torch.cat([clip.valid for clip in clips]),
         torch.cat(regions) if regions else None,
     )
+
+
+def chunks(batch: VideoBatch, size: int | None) -> list[VideoBatch]:
+    """A batch as batches of at most `size` clips; as it is without a size."""
+    if size is None or len(batch.frames) <= size:
+        return [batch]
+    split = {name: values.split(size) for name, values in vars(batch).items() if values is not None}
+    return [
+        VideoBatch(**dict(zip(split, part, strict=True)))
+        for part in zip(*split.values(), strict=True)
+    ]
 
 
 def jitter(frames: Clip, rng: np.random.Generator, recipe: DataRecipe) -> Clip:

@@ -1,15 +1,14 @@
-"""Unlabelled footage: any folder of videos and images as clips, decoded when they are wanted.
+"""Unlabelled footage: surveyed videos as clips, decoded when they are wanted.
 
-A first pass over each video finds its times, its cuts and its field of view. A clip never crosses
-a cut, and never leaves its video.
+A clip never crosses a cut, and never leaves its video. The last part of each video can be held out:
+nothing is ever drawn from it for training.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -21,20 +20,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from endodav.errors import InputError, PartialInputWarning
-from endodav.inference.scene_cut import SceneCuts, thumbnail
-from endodav.types import RGBImage
-from endodav.video.images import IMAGE_SUFFIXES
+from endodav.training.adaptation.survey import Video, find_videos, survey
 from endodav.video.masks import label_path, read_labels
-from endodav.video.roi import FieldOfView, detect_field_of_view
+from endodav.video.roi import FieldOfView
 from endodav.video.source import open_source
 
-VIDEO_SUFFIXES = frozenset(
-    {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
-)
-FIELD_FRAMES = 12  # that the field of view is found from
-FIELD_STRIDE = 15
-STILL = 0.5  # grey levels of 255 that thumbnails change by at most where nothing moves
 MARGIN = 0.015  # of the shorter side, by which the field of view is narrowed: its rim is blurred
+LEAST_CLIPS = 4  # that a video must have room for, one after the other, to hold any out
 
 
 class Span(NamedTuple):
@@ -45,75 +37,11 @@ class Span(NamedTuple):
     stop: int
 
 
-@dataclass(frozen=True)
-class Video:
-    """What is known of one video.
+class Place(NamedTuple):
+    """Where a clip begins."""
 
-    Attributes:
-        path: a file, or a folder of images.
-        times: of its frames, in seconds.
-        cuts: numbers of the frames that begin a new scene.
-        field: where its frames show something.
-        size: rows and columns.
-    """
-
-    path: Path
-    times: tuple[Fraction, ...]
-    cuts: tuple[int, ...]
-    field: FieldOfView
-    size: tuple[int, int]
-
-
-def find_videos(folder: Path) -> list[Path]:
-    """Video files below a folder, and folders of images; a file is itself.
-
-    Raises:
-        InputError: there is nothing of that kind.
-    """
-    if folder.is_file():
-        return [folder]
-    below = sorted(path for path in folder.rglob("*") if not path.name.startswith("."))
-    files = [path for path in below if path.suffix.lower() in VIDEO_SUFFIXES]
-    images = {path.parent for path in below if path.suffix.lower() in IMAGE_SUFFIXES}
-    if not files and not images:
-        raise InputError(f"{folder} holds no video and no folder of images; check the path.")
-    return sorted([*files, *images])
-
-
-def survey(path: Path, field: FieldOfView | None = None) -> Video:
-    """Go through a video once, holding one frame and a few for the field of view.
-
-    Args:
-        path: a video file or a folder of images.
-        field: of view, where the user knows it.
-
-    Raises:
-        InputError: it cannot be read at all.
-    """
-    times: list[Fraction] = []
-    cuts: list[int] = []
-    samples: list[RGBImage] = []
-    detector = SceneCuts()
-    first = previous = None
-    motion = 0.0
-    with open_source(path) as source:
-        for frame in source:
-            if detector.begins(frame.image):
-                cuts.append(frame.index)
-            if frame.index % FIELD_STRIDE == 0 and len(samples) < FIELD_FRAMES:
-                samples.append(frame.image)
-            previous, first = thumbnail(frame.image), previous
-            if first is not None:
-                motion = max(motion, float(np.abs(previous - first).max()))
-            times.append(frame.timestamp)
-        size = source.info.height, source.info.width
-    if motion < STILL:
-        warnings.warn(
-            f"{path} does not move, so there is nothing to learn from it.",
-            PartialInputWarning,
-            stacklevel=2,
-        )
-    return Video(path, tuple(times), tuple(cuts), field or detect_field_of_view(samples), size)
+    video: int
+    start: int
 
 
 class Footage:
@@ -123,25 +51,44 @@ class Footage:
         videos: what `survey` found.
         frames: of the longest clip, neighbours included.
         masks: folder of region labels, a folder a video by its name; None without.
+        held_out: share of each video, its end, that is never trained on; at least a clip, but
+            nothing of a video that has no room for four.
+
+    Attributes:
+        spans: that training draws from.
+        held_out: spans that it never sees.
 
     Raises:
         InputError: no video is long enough.
     """
 
-    def __init__(self, videos: Sequence[Video], frames: int, masks: Path | None = None) -> None:
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        frames: int,
+        masks: Path | None = None,
+        held_out: float = 0.0,
+    ) -> None:
         self.videos = list(videos)
         self.frames = frames
         self.masks = masks
-        self.spans = [
-            Span(number, start, stop)
-            for number, video in enumerate(self.videos)
-            for start, stop in pairwise((0, *video.cuts, len(video.times)))
-            if stop - start >= frames
-        ]
+        self.spans: list[Span] = []
+        self.held_out: list[Span] = []
+        for number, video in enumerate(self.videos):
+            kept, apart = _divided(list(_scenes(number, video)), frames, held_out)
+            self.spans += kept
+            self.held_out += apart
         if not self.spans:
             raise InputError(
                 f"No video has {frames} frames between two cuts; give longer ones, or train on"
                 " shorter clips."
+            )
+        if held_out and not self.held_out:
+            warnings.warn(
+                f"No video has room for {LEAST_CLIPS} clips, so nothing is held out and no step can"
+                " be called the best; the last one is delivered.",
+                PartialInputWarning,
+                stacklevel=2,
             )
 
     @classmethod
@@ -151,8 +98,19 @@ class Footage:
         frames: int,
         field: FieldOfView | None = None,
         masks: Path | None = None,
+        *,
+        held_out: float = 0.0,
+        cache: Path | None = None,
     ) -> Footage:
         """Survey everything below a folder; what cannot be read is left out with a warning.
+
+        Args:
+            folder: of videos and images, or one video.
+            frames: of the longest clip, neighbours included.
+            field: of view, where the user knows it.
+            masks: folder of region labels.
+            held_out: share of each video that is never trained on.
+            cache: folder that remembers surveys.
 
         Raises:
             InputError: nothing usable is there.
@@ -160,43 +118,80 @@ class Footage:
         videos = []
         for path in find_videos(folder):
             try:
-                videos.append(survey(path, field))
+                found = survey(path, cache)
             except InputError as error:
                 warnings.warn(f"{error} It is left out.", PartialInputWarning, stacklevel=2)
-        return cls(videos, frames, masks)
+            else:
+                videos.append(found if field is None else replace(found, field=field))
+        if not videos:
+            raise InputError(f"Nothing below {folder} can be read; give whole videos or images.")
+        return cls(videos, frames, masks, held_out)
 
     def draw(self, rng: np.random.Generator, max_stride: int) -> RawClip:
         """A clip at a random place and a random stride of 1..`max_stride`, as far as it fits.
 
         Every frame is as likely to begin one, whichever video it is in.
         """
-        starts = np.array([span.stop - span.start - self.frames + 1 for span in self.spans])
+        starts = np.array([self._starts(span) for span in self.spans])
         span = self.spans[rng.choice(len(starts), p=starts / starts.sum())]
         longest = (span.stop - span.start - 1) // (self.frames - 1) if self.frames > 1 else 1
         stride = int(rng.integers(1, min(max_stride, longest) + 1))
         last = span.stop - (self.frames - 1) * stride
         start = int(rng.integers(span.start, last))
-        return self.read(span.video, start, stride)
+        return self.read(Place(span.video, start), stride)
 
-    def read(self, number: int, start: int, stride: int) -> RawClip:
-        """Decode every `stride`-th frame from `start` on.
+    def spread(self, spans: Sequence[Span], count: int) -> list[Place]:
+        """Up to `count` places for clips, spread evenly over the spans; always the same."""
+        places = [
+            Place(span.video, start)
+            for span in spans
+            for start in range(span.start, span.start + self._starts(span))
+        ]
+        chosen = np.unique(np.linspace(0, len(places) - 1, min(count, len(places))).round())
+        return [places[int(number)] for number in chosen]
+
+    def read(self, place: Place, stride: int = 1) -> RawClip:
+        """Decode every `stride`-th frame from a place on.
 
         Raises:
             InputError: the video has changed since it was surveyed.
         """
-        video = self.videos[number]
-        wanted = range(start, start + self.frames * stride, stride)
-        with open_source(video.path, start=video.times[start]) as source:
+        video = self.videos[place.video]
+        wanted = range(place.start, place.start + self.frames * stride, stride)
+        with open_source(video.path, start=video.times[place.start]) as source:
             images = [
                 frame.image
-                for offset, frame in zip(range(wanted[-1] - start + 1), source, strict=False)
+                for offset, frame in zip(range(wanted[-1] - place.start + 1), source, strict=False)
                 if offset % stride == 0
             ]
         if len(images) < self.frames:
-            raise InputError(f"{video.path} has fewer frames than before; survey it again.")
+            raise InputError(f"{video.path} has fewer frames than before; start again.")
         folder = None if self.masks is None else self.masks / video.path.stem
         labels = None if folder is None else [read_labels(label_path(folder, k)) for k in wanted]
         return RawClip(np.stack(images), video.field.mask(*video.size), labels)
+
+    def _starts(self, span: Span) -> int:
+        return span.stop - span.start - self.frames + 1
+
+
+def _scenes(number: int, video: Video) -> Iterator[Span]:
+    for start, stop in pairwise((0, *video.cuts, len(video.times))):
+        yield Span(number, start, stop)
+
+
+def _divided(scenes: list[Span], frames: int, share: float) -> tuple[list[Span], list[Span]]:
+    """Spans of one video that are long enough, and those at its end that are held out."""
+    kept = [span for span in scenes if span.stop - span.start >= frames]
+    last = scenes[-1].stop
+    if share == 0 or last < LEAST_CLIPS * frames:
+        return kept, []
+    border = last - max(round(share * last), frames)
+    before = [Span(video, start, min(stop, border)) for video, start, stop in kept]
+    after = [Span(video, max(start, border), stop) for video, start, stop in kept]
+    before, after = (
+        [span for span in spans if span.stop - span.start >= frames] for spans in (before, after)
+    )
+    return (before, after) if before and after else (kept, [])
 
 
 class RawClip(NamedTuple):

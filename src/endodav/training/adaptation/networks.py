@@ -13,26 +13,13 @@ from endodav.models.dpt import resize
 from endodav.models.flow import (
     PairNetwork,
     appearance_flow_decoder,
-    disparity_decoder,
     optical_flow_decoder,
 )
-from endodav.models.pose import CameraNetwork
+from endodav.models.pose import MOTION_SCALE, CameraNetwork
 from endodav.models.resnet import ResNet18
+from endodav.models.resnet_depth import ResNetDepth
 
 Disparities = list[Float[Tensor, "frames 1 _ _"]]
-
-
-class ResNetDepth(nn.Module):
-    """AF-SfMLearner's own depth network (Shao et al., MedIA 2022), which has no base."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = ResNet18(images=1)
-        self.decoder = disparity_decoder()
-
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Disparities:
-        """Disparity 0..1 at four scales, the finest first; images are in 0..1."""
-        return cast(Disparities, self.decoder(self.encoder(images)))
 
 
 DepthNetwork = EndoDAV | EndoDAC | EndoUFM | ResNetDepth
@@ -51,14 +38,15 @@ class RegistrationNetworks(nn.Module):
 
     Args:
         depth: the depth network.
+        motion_scale: of the camera network.
     """
 
-    def __init__(self, depth: DepthNetwork) -> None:
+    def __init__(self, depth: DepthNetwork, motion_scale: float = MOTION_SCALE) -> None:
         super().__init__()
         self.depth = depth
         self.flow = PairNetwork(optical_flow_decoder())
         self.appearance = PairNetwork(appearance_flow_decoder())
-        self.camera = CameraNetwork()
+        self.camera = CameraNetwork(motion_scale)
 
     def train_flow(self) -> None:
         """Batch norms of the optical flow count its batches; all others hold still."""
@@ -86,14 +74,17 @@ class DecompositionNetworks(nn.Module):
     Args:
         depth: images to disparity at four scales; its encoder's tokens are decomposed, too.
         decompose: from those tokens and the image to reflectance and light.
+        motion_scale: of the camera network.
     """
 
-    def __init__(self, depth: EndoUFM, decompose: DecomposeDecoder) -> None:
+    def __init__(
+        self, depth: EndoUFM, decompose: DecomposeDecoder, motion_scale: float = MOTION_SCALE
+    ) -> None:
         super().__init__()
         self.depth = depth
         self.decompose = decompose
         self.adjust = AdjustNet()
-        self.camera = CameraNetwork()
+        self.camera = CameraNetwork(motion_scale)
 
     def factors(self, images: Float[Tensor, "batch 3 height width"]) -> Decomposition:
         """Reflectance and light of images in 0..1."""

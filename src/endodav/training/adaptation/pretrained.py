@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +25,7 @@ def imagenet_file(download: bool = True) -> Path | None:
     """The checkpoint in torchvision's or the hub's cache, or downloaded; None if not to be had.
 
     Args:
-        download: whether the hub may be asked.
+        download: whether the hub may be asked; a warning tells if that was in vain.
     """
     kept = Path(torch.hub.get_dir()) / "checkpoints" / TORCHVISION_FILE
     if kept.is_file():
@@ -33,10 +35,20 @@ def imagenet_file(download: bool = True) -> Path | None:
         return Path(cached)
     if not download:
         return None
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.ERROR)  # it would tell of each of its attempts
     try:
         return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE))
-    except Exception:  # no network, no hub, no file: training starts at random, and says so
+    except Exception:  # no network, no hub, no file
+        warnings.warn(
+            "ImageNet weights cannot be had, so ResNet encoders begin at random and need more"
+            f" steps; with a network, or {kept} in place, they begin from there.",
+            stacklevel=2,
+        )
         return None
+    finally:
+        hub.setLevel(level)
 
 
 def load_imagenet(encoders: Sequence[ResNet18], path: Path) -> None:

@@ -18,6 +18,7 @@ from pydantic import (
 
 from endodav.errors import RecipeError
 from endodav.losses.photometric import SSIM_SHARE
+from endodav.models.pose import MOTION_SCALE
 from endodav.models.presets import PRESETS
 from endodav.training import recipe as training_recipe
 from endodav.training.recipe import Section
@@ -40,6 +41,8 @@ class RegistrationLossRecipe(Section):
         disparity_smoothness: halved at each coarser scale.
         projection: depth of a frame, moved to its neighbour, is the neighbour's (EndoDAV, eq. 1-3).
         flow_projection: the same along optical flow.
+        relative: compare depths relative to their sum, so that no weight depends on the unit of
+            depth; EndoDAV takes differences, which also fall when all depths shrink.
         as_released: compare depths as EndoDAV's program does: also between two clips of a batch, on
             the image border, and against the flow.
     """
@@ -52,6 +55,7 @@ class RegistrationLossRecipe(Section):
     disparity_smoothness: NonNegativeFloat = 1e-3
     projection: NonNegativeFloat = 1e-2
     flow_projection: NonNegativeFloat = 0.0
+    relative: bool = False
     as_released: bool = False
 
 
@@ -79,7 +83,10 @@ class DataRecipe(Section):
     Attributes:
         size: rows and columns that frames are resized to; even.
         targets: frames of a clip that get a depth; it has one more on each side.
-        clips: in a batch.
+        clips: of a step, shared among the processes.
+        clips_at_once: that a process holds in memory; it adds up gradients of the others. None
+            takes all it has. One by one, the losses of each clip weigh the same, and their sum
+            does not depend on the number of processes.
         max_stride: frames between two of a clip, drawn from 1 to this.
         flip: how often a clip is mirrored, left and right.
         jitter: how often a clip's colours change.
@@ -91,6 +98,7 @@ class DataRecipe(Section):
     size: tuple[EvenSide, EvenSide] = (256, 320)
     targets: Annotated[int, Field(ge=1, le=32)] = 16
     clips: PositiveInt = 1
+    clips_at_once: PositiveInt | None = None
     max_stride: PositiveInt = 1
     flip: Share = 0.5
     jitter: Share = 0.5
@@ -108,6 +116,8 @@ class ScheduleRecipe(Section):
         temporal_steps: after them, of the adapters in the motion modules; 0 without.
         warm_up_steps: after which DV-LoRA trains its vectors alone.
         depth_every: steps between two in which depth learns; in the others only camera and light.
+        depth_from: step before which depth does not train, so that a camera network that begins
+            at random learns to see first.
         learning_rate: at the beginning.
         decay_steps: after which it is multiplied by `decay`, again and again.
         decay: of the learning rate.
@@ -119,6 +129,7 @@ class ScheduleRecipe(Section):
     temporal_steps: NonNegativeInt = 100
     warm_up_steps: NonNegativeInt = 20_000
     depth_every: PositiveInt = 1
+    depth_from: NonNegativeInt = 0
     learning_rate: PositiveFloat = 1e-4
     decay_steps: PositiveInt = 10_000
     decay: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -144,6 +155,37 @@ class DepthRecipe(Section):
     train_output: bool = False
 
 
+class WatchRecipe(Section):
+    """What is looked at while the networks learn; the weights depend on none of it but `patience`.
+
+    Attributes:
+        steps: between two validations; 0 for none, and then nothing is held out.
+        held_out: share of each video, its end, that is never trained on.
+        clips: of the held-out footage that are looked at, always the same.
+        measure: that decides which step is the best: `photometric` (neighbours, warped by depth and
+            motion, look like the target), `depth` (depths agree between frames, relative to
+            themselves) or `loss` (all losses of the depth phase).
+        patience: validations in a row without a better one, after which the run ends; 0 for never.
+        picture_steps: between two pictures; 0 for none but the last.
+        log_steps: between two lines of the log.
+        checkpoint_minutes: between two checkpoints.
+    """
+
+    steps: NonNegativeInt = 500
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    clips: PositiveInt = 8
+    measure: Literal["photometric", "depth", "loss"] = "photometric"
+    patience: NonNegativeInt = 0
+    picture_steps: NonNegativeInt = 500
+    log_steps: PositiveInt = 10
+    checkpoint_minutes: PositiveFloat = 5.0
+
+    @property
+    def share(self) -> float:
+        """Of the footage that is held out."""
+        return self.held_out if self.steps else 0.0
+
+
 class AdaptRecipe(Section):
     """Everything that decides what a self-supervised run computes.
 
@@ -155,6 +197,9 @@ class AdaptRecipe(Section):
         loss: its terms: by registration and appearance flow, or by reflectance and light.
         data: what a step sees.
         schedule: who learns when.
+        motion_scale: of the camera network's last output, in radians and units of depth. A camera
+            network that begins at random learns sooner with ten times as much.
+        watch: what is looked at meanwhile.
     """
 
     name: str
@@ -166,6 +211,8 @@ class AdaptRecipe(Section):
     ] = RegistrationLossRecipe()
     data: DataRecipe = DataRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
+    motion_scale: PositiveFloat = MOTION_SCALE
+    watch: WatchRecipe = WatchRecipe()
 
     @model_validator(mode="after")
     def _is_possible(self) -> AdaptRecipe:
@@ -176,7 +223,18 @@ class AdaptRecipe(Section):
             raise ValueError(
                 "'loss.method' and 'depth.family' do not fit: decomposition and endoufm go together"
             )
+        if self.watch.patience and not self.watch.steps:
+            raise ValueError("'watch.patience' waits for validations, but 'watch.steps' is 0")
+        if self.watch.measure == "depth" and self.data.targets == 1:
+            raise ValueError(
+                "'watch.measure' compares depths of neighbours, but 'data.targets' is 1"
+            )
         return self
+
+    @property
+    def frames(self) -> int:
+        """Of a clip: the targets, and a neighbour on each side."""
+        return self.data.targets + 2
 
 
 def bundled_recipes() -> tuple[str, ...]:

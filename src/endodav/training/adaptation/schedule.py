@@ -8,12 +8,12 @@ from typing import NamedTuple
 from torch import nn
 
 from endodav.models.depth import EndoDAV
+from endodav.models.resnet_depth import ResNetDepth
 from endodav.training.adaptation.networks import (
     DecompositionNetworks,
     DepthNetwork,
     Networks,
     RegistrationNetworks,
-    ResNetDepth,
 )
 from endodav.training.adaptation.recipe import DepthRecipe, ScheduleRecipe
 
@@ -45,7 +45,7 @@ def plan(schedule: ScheduleRecipe, step: int) -> StepPlan:
     return StepPlan(
         turn >= schedule.spatial_steps,
         step < schedule.warm_up_steps,
-        step % schedule.depth_every == 0,
+        step >= schedule.depth_from and step % schedule.depth_every == 0,
         rate,
     )
 

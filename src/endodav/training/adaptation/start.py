@@ -26,7 +26,6 @@ from endodav.training.adaptation.networks import (
     DepthNetwork,
     Networks,
     RegistrationNetworks,
-    ResNetDepth,
 )
 from endodav.training.adaptation.pretrained import imagenet_file, load_imagenet
 from endodav.training.adaptation.recipe import AdaptRecipe
@@ -45,13 +44,13 @@ class Start(NamedTuple):
 
     Attributes:
         networks: with frozen parameters that still ask for gradients; the schedule chooses.
-        preset: of the depth network; None for AF-SfMLearner's own.
+        preset: of the depth network.
         base: what it adapts; None for AF-SfMLearner's own.
         imagenet: file that the ResNet encoders started from; None if they began at random.
     """
 
     networks: Networks
-    preset: ModelPreset | None
+    preset: ModelPreset
     base: LoadedModel | None
     imagenet: Path | None
 
@@ -68,22 +67,35 @@ def start(recipe: AdaptRecipe, *, download: bool = True) -> Start:
         WeightsError: its weights are not to be had, or do not fit.
     """
     torch.manual_seed(recipe.seed)
-    preset = base = None
-    depth: DepthNetwork = ResNetDepth()
+    base, preset = None, own_preset(recipe)
     if recipe.depth.family != "resnet":
-        base = load(recipe.base)
-        preset = adapted_preset(recipe)
-        depth = cast(DepthNetwork, adapted(preset, base))
+        base, preset = load(recipe.base), adapted_preset(recipe)
+    network = build(preset) if base is None else adapted(preset, base)
+    depth = cast(DepthNetwork, network)
     networks: Networks
     if isinstance(depth, EndoUFM):
         config = PRESETS[recipe.base]
-        networks = DecompositionNetworks(depth, DecomposeDecoder(config.encoder.width, config.head))
+        decompose = DecomposeDecoder(config.encoder.width, config.head)
+        networks = DecompositionNetworks(depth, decompose, recipe.motion_scale)
     else:
-        networks = RegistrationNetworks(depth)
+        networks = RegistrationNetworks(depth, recipe.motion_scale)
     found = imagenet_file(download)
     if found is not None:
         load_imagenet(networks.encoders(), found)
     return Start(networks, preset, base, found)
+
+
+def own_preset(recipe: AdaptRecipe) -> ModelPreset:
+    """AF-SfMLearner's own network, which has no base, at the size of the recipe's frames."""
+    known = PRESETS["af-sfm"]
+    return replace(
+        known,
+        name=recipe.name,
+        preprocessing=replace(known.preprocessing, image_shape=recipe.data.size),
+        licence="of whoever trained it",
+        permissive=True,
+        origin=f"{known.origin}, trained on one's own footage",
+    )
 
 
 def adapted_preset(recipe: AdaptRecipe) -> ModelPreset:

@@ -271,9 +271,13 @@ def _temporal_losses(
         scene, batch.clip_length, offset, scale, as_released=weights.as_released
     )
     return {
-        "projection": weights.projection * by_motion.mean(),
-        "flow_projection": weights.flow_projection * by_flow.mean(),
+        "projection": weights.projection * _size(by_motion, weights),
+        "flow_projection": weights.flow_projection * _size(by_flow, weights),
     }
+
+
+def _size(error: DepthError, weights: RegistrationLossRecipe) -> Scalar:
+    return error.relative() if weights.relative else error.mean()
 
 
 def _neighbouring(length: int, offset: int) -> tuple[slice, slice]:

@@ -1,0 +1,107 @@
+"""What the speed benchmarks share: real frames, seeded weights, stored results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from endodav.bench.machine import hardware, versions
+from endodav.bench.measure import to_and_fro
+from endodav.inference.estimator import DepthEstimator
+from endodav.models.depth import build
+from endodav.models.presets import PRESETS
+from endodav.synthetic.demo import PATH as DEMO
+from endodav.synthetic.writer import write_video
+from endodav.types import Frame, RGBImage
+from endodav.video.source import open_source
+
+RESULTS = Path(__file__).parent / "results"
+REAL_CLIP = Path(__file__).parents[2] / "shared" / "data" / "laparoscopy"
+HD = (1280, 720)
+MADE_FRAMES = 75  # of a file that has to be made
+SEED = 0
+SEEDED_STD = 0.02  # of what would begin at zero, as the motion modules' outputs do
+
+
+def default_video() -> Path:
+    """The real clip where it is at hand, else the bundled one."""
+    return next(iter(sorted(REAL_CLIP.glob("*.mp4"))), DEMO)
+
+
+def central(image: RGBImage, size: tuple[int, int]) -> RGBImage:
+    """The largest central part of a frame with the proportions of `size` (width, height).
+
+    Endoscopes see a round field in the middle of a wide frame; nothing is stretched.
+    """
+    height, width = image.shape[:2]
+    rows, columns = min(height, width * size[1] // size[0]), min(width, height * size[0] // size[1])
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return image[top : top + rows, left : left + columns]
+
+
+def read_frames(video: Path, count: int, size: tuple[int, int]) -> np.ndarray:
+    """The first frames' central parts [time, height, width, 3] at `size` (width, height).
+
+    To and fro if the video has too few.
+    """
+    with open_source(video) as source:
+        images = [
+            np.asarray(
+                Image.fromarray(central(frame.image, size)).resize(size, Image.Resampling.BOX)
+            )
+            for frame in islice(source, count)
+        ]
+    return np.stack(list(islice(to_and_fro(np.stack(images)), count)))
+
+
+def hd_file(video: Path, folder: Path) -> Path:
+    """The video itself if it is 720p, else one that is, made of its frames."""
+    with open_source(video) as source:
+        if (source.info.width, source.info.height) == HD:
+            return video
+    path = folder / "hd.mp4"
+    write_video(read_frames(video, MADE_FRAMES, HD), path, 25.0, crf=23)
+    return path
+
+
+def again(path: Path, size: tuple[int, int]) -> Iterator[Frame]:
+    """The central parts of a file's frames for ever, their times and numbers going on."""
+    index = 0
+    while True:
+        with open_source(path) as source:
+            for frame in source:
+                yield Frame(central(frame.image, size), index / source.info.fps, index)
+                index += 1
+
+
+def seeded_weights(name: str, path: Path) -> Path:
+    """A checkpoint with random weights for the architecture of that name, the same every time."""
+    torch.manual_seed(SEED)
+    network = build(PRESETS[name])
+    for parameter in network.parameters():
+        if not parameter.detach().any():
+            torch.nn.init.normal_(parameter, std=SEEDED_STD)
+    save_file(network.state_dict(), path)
+    return path
+
+
+def load_seeded(name: str, folder: Path, **options: Any) -> DepthEstimator:
+    """The architecture of that name with seeded weights, written into a folder to be read."""
+    weights = seeded_weights(name, folder / "seeded.safetensors")
+    return DepthEstimator.from_pretrained(name, weights=weights, **options)
+
+
+def store(name: str, report: Mapping[str, Any]) -> None:
+    """Write a report beside the others, with what it was made on, and print it."""
+    path = RESULTS / name
+    made_on = {"versions": versions(), "hardware": hardware()}
+    path.write_text(json.dumps({**report, **made_on}, indent=2) + "\n")
+    print(path.read_text(), end="")

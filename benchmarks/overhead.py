@@ -1,0 +1,148 @@
+"""What do decoding, preprocessing and writing cost beside the network, and is it hidden?
+
+python benchmarks/overhead.py [--model video-depth-anything-small] [--size 280x224]
+    [--output-size model|source] [--frames 90] [--rounds 5] [--video FILE] [--out overhead.json]
+
+Each stage by itself, then all of them together, in turns over the same frames of a 720p H.264 file,
+with seeded weights; the last part tells whether leaving a core to decoding and writing is better
+than sharing both. The overhead is all stages but the network as a share of it; hidden is what the
+whole takes less than the sum, as a share of the overhead. Exits 1 if the overhead is above the
+limit. Writes benchmarks/results/overhead.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from itertools import cycle, islice
+from pathlib import Path
+
+import torch
+from common import again, default_video, hd_file, load_seeded, read_frames, store
+
+from endodav.bench.measure import with_settings
+from endodav.bench.timing import Spread, in_turns
+from endodav.inference.alignment import Estimate
+from endodav.inference.estimator import DepthEstimator
+from endodav.inference.predictor import Predictor
+from endodav.types import DepthFrame, SourceInfo
+from endodav.video.sink import open_sink
+from endodav.video.source import open_source
+
+FORMATS = ("video", "npz")
+LIMIT = 0.15
+NETWORK, TOGETHER, ONE_THREAD = "network", "together", "together, PyTorch on one thread"
+KEPT = 32  # different frames that are held in memory for the stages behind decoding
+
+Stages = dict[str, Callable[[], object]]
+
+
+def stages_of(estimator: DepthEstimator, path: Path, size: tuple[int, int], count: int) -> Stages:
+    """Work on `count` frames: each stage by itself, and all together."""
+    small = read_frames(path, count, size)
+    images = [frame.image for frame in islice(again(path, size), min(KEPT, count))]
+    with open_source(path) as source:
+        info = source.info
+    at_network_size = with_settings(estimator, output_size="model")
+    maps = at_network_size.predict(small[: len(images)])
+    done = list(estimator.run(iter(images)))
+    predictor = Predictor(estimator.loaded.model, estimator.loaded.preset, estimator.settings)
+
+    def preprocess() -> None:
+        for image in islice(cycle(images), count):
+            predictor.prepare(image)
+
+    def upsample() -> None:
+        for values in islice(cycle(maps), count):
+            Estimate(torch.from_numpy(values)).at(done[0].values.shape).numpy()
+
+    def together() -> None:
+        frames = (frame.image for frame in islice(again(path, size), count))
+        write(estimator, info, estimator.run(frames))
+
+    def on_one_thread() -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        together()
+        torch.set_num_threads(threads)
+
+    return {
+        "decode": lambda: [None for _ in islice(again(path, size), count)],
+        "preprocess": preprocess,
+        NETWORK: lambda: [None for _ in at_network_size.run(small)],
+        "upsample": upsample,
+        "write": lambda: write(estimator, info, islice(cycle(done), count)),
+        TOGETHER: together,
+        ONE_THREAD: on_one_thread,
+    }
+
+
+def write(estimator: DepthEstimator, info: SourceInfo, frames: Iterable[DepthFrame]) -> None:
+    """Write frames into a folder that is removed."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_sink(Path(folder), FORMATS, meta=estimator.meta, info=info) as sink,
+    ):
+        for frame in frames:
+            sink.write(frame)
+
+
+def shares(medians: dict[str, float]) -> dict[str, float]:
+    """Overhead as a share of the network's time, and how much of the overhead is hidden."""
+    alone = sum(time for name, time in medians.items() if TOGETHER not in name)
+    overhead = alone - medians[NETWORK]
+    return {
+        "overhead": round(overhead / medians[NETWORK], 3),
+        "hidden": round((alone - medians[TOGETHER]) / overhead, 3),
+        "visible_overhead": round(medians[TOGETHER] / medians[NETWORK] - 1, 3),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="video-depth-anything-small")
+    parser.add_argument("--size", default="280x224", help="WIDTHxHEIGHT of what the network sees")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--output-size", choices=("model", "source"), default="model")
+    parser.add_argument("--frames", type=int, default=90)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--video", type=Path, default=default_video())
+    parser.add_argument("--out", default="overhead.json", help="name in benchmarks/results")
+    args = parser.parse_args()
+    width, height = (int(side) for side in args.size.split("x"))
+    with tempfile.TemporaryDirectory() as folder:
+        estimator = load_seeded(
+            args.model, Path(folder), precision=args.precision, input_size=min(width, height),
+            output_size=args.output_size,
+        )  # fmt: skip
+        path = hd_file(args.video, Path(folder))
+        seconds = in_turns(stages_of(estimator, path, (width, height), args.frames), args.rounds)
+    spreads = {
+        name: Spread.of([1000 * one / args.frames for one in taken])
+        for name, taken in seconds.items()
+    }
+    found = shares({name: spread.median for name, spread in spreads.items()})
+    store(
+        args.out,
+        {
+            "model": args.model,
+            "precision": args.precision,
+            "size": [height, width],
+            "video": f"{args.video.name}, the central part of 1280x720",
+            "output_size": args.output_size,
+            "written": list(FORMATS),
+            "frames": args.frames,
+            "ms_a_frame": {name: asdict(spread) for name, spread in spreads.items()},
+            "shares": found,
+            "limits": {"overhead": LIMIT},
+            "within_limits": found["overhead"] <= LIMIT,
+        },
+    )
+    return 0 if found["overhead"] <= LIMIT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

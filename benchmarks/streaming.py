@@ -1,0 +1,142 @@
+"""Does a stream keep up, evenly and without growing? Exits 1 if not; writes results/streaming.json.
+
+python benchmarks/streaming.py [--model endodav-tiny] [--size 280x224] [--precision fp32]
+    [--backend torch] [--frames 500] [--long 10000] [--video FILE]
+
+First, end to end: a 720p H.264 file is decoded, its central 900x720 pixels are estimated frame by
+frame without looking ahead and written as preview and NPZ of the network's size; five rounds. The
+latency of a frame is what passes from its pixels to its depth in those rounds, while decoding and
+writing go on beside it. Second, memory: many frames of the same file, smaller, through one stream,
+with resident memory on the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import HD, MADE_FRAMES, again, default_video, hd_file, read_frames, store
+
+from endodav.bench.machine import memory_now_mb
+from endodav.bench.timing import Latency, Spread
+from endodav.inference.estimator import DepthEstimator
+from endodav.synthetic.writer import write_video
+from endodav.video.sink import open_sink
+from endodav.video.source import open_source
+
+FORMATS = ("video", "npz")
+LEAST_RATE = 25.0  # frames a second
+MOST_TAIL = 2.0  # p99 over the median
+MOST_GROWTH_MB = 20.0  # over the long stream, after its first tenth
+SMALL = (70, 56)  # of the long stream
+WARM_UP = 10  # frames of a round whose latency does not count
+
+
+def end_to_end(
+    estimator: DepthEstimator, path: Path, frames: int, size: tuple[int, int]
+) -> tuple[float, list[float]]:
+    """Frames a second from file to files, and the seconds that each frame took to be estimated."""
+    begin, latencies, stream = time.perf_counter(), [], estimator.stream()
+    with open_source(path) as source:
+        info = source.info
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_sink(Path(folder), FORMATS, meta=estimator.meta, info=info) as sink,
+    ):
+        for frame in islice(again(path, size), frames):
+            asked = time.perf_counter()
+            depth = stream.step(frame)
+            latencies.append(time.perf_counter() - asked)
+            sink.write(depth)
+    return frames / (time.perf_counter() - begin), latencies[WARM_UP:]
+
+
+def growth(estimator: DepthEstimator, frames: int) -> dict[str, float]:
+    """Resident memory after a tenth of a long stream, and how much it grew in the rest."""
+    images = read_frames(default_video(), MADE_FRAMES, SMALL)
+    stream, tenth, seen = estimator.stream(), max(frames // 10, 1), []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "small.mp4"
+        write_video(images, path, 25.0)
+        for frame in islice(again(path, SMALL), frames):
+            stream.step(frame)
+            if (frame.index + 1) % tenth == 0:
+                seen.append(memory_now_mb())
+    return {
+        "frames": frames,
+        "after_a_tenth_mb": round(seen[0], 1),
+        "growth_mb": round(max(seen) - seen[0], 1),
+        "slope_mb_a_thousand_frames": round(
+            float(np.polyfit(np.arange(len(seen)), seen, 1)[0]) * 1000 / tenth, 3
+        ),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="endodav-tiny")
+    parser.add_argument("--size", default="280x224", help="WIDTHxHEIGHT of what the network sees")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--backend", default="torch")
+    parser.add_argument("--frames", type=int, default=500)
+    parser.add_argument("--long", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--video", type=Path, default=default_video())
+    parser.add_argument("--out", default="streaming.json", help="name in benchmarks/results")
+    args = parser.parse_args()
+    width, height = (int(side) for side in args.size.split("x"))
+    backend: dict[str, Any] = {} if args.backend == "torch" else {"backend": args.backend}
+
+    def load(size: tuple[int, int]) -> DepthEstimator:
+        return DepthEstimator.from_pretrained(
+            args.model, precision=args.precision, input_size=min(size), output_size=size,
+            streaming=True, **backend,
+        )  # fmt: skip
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = hd_file(args.video, Path(folder))
+        estimator = load((width, height))
+        size = (width, height)
+        end_to_end(estimator, path, 2 * WARM_UP, size)
+        rounds = [end_to_end(estimator, path, args.frames, size) for _ in range(args.rounds)]
+    rate = Spread.of([rate for rate, _ in rounds])
+    latency = Latency.of([seconds for _, taken in rounds for seconds in taken])
+    long = growth(load(SMALL), args.long)
+    enough = {
+        "frames_per_second": rate.median >= LEAST_RATE,
+        "p99_over_median": latency.p99 <= MOST_TAIL * latency.p50,
+        "growth": long["growth_mb"] <= MOST_GROWTH_MB,
+    }
+    store(
+        args.out,
+        {
+            "model": args.model,
+            "backend": args.backend,
+            "precision": args.precision,
+            "size": [height, width],
+            "video": f"{args.video.name}, {HD[0]}x{HD[1]} H.264",
+            "written": list(FORMATS),
+            "frames_a_round": args.frames,
+            "frames_per_second": asdict(rate),
+            "latency_ms": asdict(latency) | {"p99_over_median": latency.p99 / latency.p50},
+            "long_stream": long,
+            "limits": {
+                "frames_per_second": LEAST_RATE,
+                "p99_over_median": MOST_TAIL,
+                "growth_mb": MOST_GROWTH_MB,
+            },
+            "within_limits": enough,
+        },
+    )
+    return 0 if all(enough.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""A depth network whose arithmetic happens outside PyTorch; stands wherever a network does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from endodav.backends.graphs import DECODER, ENCODER, FIRST, NEXT, WINDOW, Size
+from endodav.backends.runtime import Part
+from endodav.errors import RecipeError
+from endodav.models.temporal import TemporalState
+
+
+class BackendNetwork(nn.Module):
+    """A network of single images, run part by part.
+
+    Args:
+        open_part: gives a part by its name.
+        size: rows and columns of the only input it takes; None if it takes any.
+        name: of the model, for messages.
+    """
+
+    def __init__(self, open_part: Callable[[str], Part], size: Size | None, name: str) -> None:
+        super().__init__()
+        self.size, self.name = size, name
+        self._open = open_part
+
+    @cached_property
+    def _encoder(self) -> Part:
+        return self._open(ENCODER)
+
+    @cached_property
+    def _decoder(self) -> Part:
+        return self._open(DECODER)
+
+    def encode(
+        self, frames: Float[Tensor, "frames 3 height width"]
+    ) -> list[Float[Tensor, "frames _ _ _"]]:
+        """What each frame gives by itself.
+
+        Raises:
+            RecipeError: the export is for inputs of another size.
+        """
+        size = frames.shape[-2], frames.shape[-1]
+        if self.size is not None and self.size != size:
+            raise RecipeError(
+                f"{self.name} was exported for inputs of {_told(self.size)} pixels "
+                f"(rows x columns), but this video needs {_told(size)}; export it again with "
+                f"--size {_told(size)} or --size dynamic."
+            )
+        return _together([self._encoder(frame[None]) for frame in frames.numpy()])
+
+    def decode(
+        self, maps: list[Float[Tensor, "time _ _ _"]]
+    ) -> Float[Tensor, "time out_height out_width"]:
+        """Depth of the frames of a clip, each by itself."""
+        return self._depth([level.numpy() for level in maps])
+
+    def predict_clip(
+        self, frames: Float[Tensor, "time 3 height width"]
+    ) -> Float[Tensor, "time out_height out_width"]:
+        """Depth of one clip."""
+        return self.decode(self.encode(frames))
+
+    def _depth(self, by_frame: list[np.ndarray]) -> Tensor:
+        count = len(by_frame[0])
+        (depth,) = _together(
+            [self._decoder(*(level[k : k + 1] for level in by_frame)) for k in range(count)]
+        )
+        return depth
+
+
+class VideoBackendNetwork(BackendNetwork):
+    """A network that looks across time: in clips of at most 32 frames, or in a stream."""
+
+    @cached_property
+    def _window(self) -> Part:
+        return self._open(WINDOW)
+
+    @cached_property
+    def _first(self) -> Part:
+        return self._open(FIRST)
+
+    @cached_property
+    def _next(self) -> Part:
+        return self._open(NEXT)
+
+    def decode(
+        self, maps: list[Float[Tensor, "time _ _ _"]]
+    ) -> Float[Tensor, "time out_height out_width"]:
+        """Depth of one clip from what its frames gave."""
+        map_0, map_1, map_2, map_3 = (level.numpy() for level in maps)
+        return self._depth([map_0, map_1, *self._window(map_2, map_3)])
+
+    def step(
+        self, frame: Float[Tensor, "1 3 height width"], state: TemporalState | None
+    ) -> tuple[Float[Tensor, "1 out_height out_width"], TemporalState]:
+        """Depth of the next frame of a stream, and the state for the one after it."""
+        map_0, map_1, map_2, map_3 = (level.numpy() for level in self.encode(frame))
+        if state is None:
+            path_2, path_3, *left = self._first(map_2, map_3)
+        else:
+            context = zip(*state.context(), strict=True)
+            seen = (torch.stack(entries, dim=2).numpy() for entries in context)
+            path_2, path_3, *left = self._next(map_2, map_3, *seen)
+        entry = tuple(torch.from_numpy(x) for x in left)
+        after = TemporalState.start(entry) if state is None else state.then(entry)
+        return self._depth([map_0, map_1, path_2, path_3]), after
+
+
+def _together(results: list[list[np.ndarray]]) -> list[Tensor]:
+    """Outputs of single frames as batches."""
+    if len(results) == 1:
+        return [torch.from_numpy(x) for x in results[0]]
+    return [torch.from_numpy(np.concatenate(level)) for level in zip(*results, strict=True)]
+
+
+def _told(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,61 @@
+"""A network made ready to leave PyTorch: adapters merged, and a position table of any size.
+
+`torch.nn.functional.interpolate` takes the scale factors of the position table as Python numbers,
+which a traced graph keeps for ever. Resampling is linear, so two matrices do the same, and they are
+computed from the grid inside the graph.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from types import MethodType
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from endodav.models.adapters import merge
+from endodav.models.dinov2 import SCALE_OFFSET, DinoV2
+
+CUBIC = -0.75  # a of the cubic convolution kernel in PyTorch and OpenCV (Keys 1981)
+REACH = 2  # samples to each side that the kernel sees
+
+
+def portable(network: nn.Module) -> nn.Module:
+    """A copy for tracing, on the CPU in float32, that computes the same; see the module."""
+    copy = deepcopy(network).cpu().float().eval().requires_grad_(False)
+    merge(copy)
+    for module in copy.modules():
+        if isinstance(module, DinoV2):
+            module.positions = MethodType(traced_positions, module)  # type: ignore[method-assign]
+    return copy
+
+
+def traced_positions(
+    encoder: DinoV2, rows: int, columns: int
+) -> Float[Tensor, "1 tokens channels"]:
+    """What `DinoV2.positions` gives, with rows and columns that may be symbols of a trace."""
+    side = encoder.table_side
+    table = encoder.position_table
+    class_position, patches = table[:, :1], table[0, 1:]
+    own_size = (torch.scalar_tensor(rows) == side) & (torch.scalar_tensor(columns) == side)
+    offset = torch.where(own_size, 0.0, SCALE_OFFSET)
+    by_row = resampling(rows, side, offset) @ patches.reshape(side, -1)
+    by_row = by_row.reshape(-1, side, patches.shape[1])
+    resized = resampling(columns, side, offset) @ by_row
+    return torch.cat([class_position, resized.flatten(0, 1)[None]], dim=1)
+
+
+def resampling(length: int, side: int, offset: Float[Tensor, ""]) -> Float[Tensor, "length side"]:
+    """The matrix of bicubic resampling from `side` samples by (length + offset) / side.
+
+    Pixel centres are at halves, and the outermost sample repeats beyond the border.
+    """
+    centre = (torch.arange(length) + 0.5) * (side / (length + offset)) - 0.5
+    distance = (centre[:, None] - torch.arange(-REACH, side + REACH)).abs()
+    near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance**2 + 1
+    far = ((CUBIC * distance - 5 * CUBIC) * distance + 8 * CUBIC) * distance - 4 * CUBIC
+    weight = torch.where(distance <= 1, near, torch.where(distance < REACH, far, 0.0))
+    first, last = weight[:, : REACH + 1], weight[:, -REACH - 1 :]
+    inner = weight[:, REACH + 1 : -REACH - 1]
+    return torch.cat([first.sum(1, keepdim=True), inner, last.sum(1, keepdim=True)], dim=1)

@@ -1,0 +1,1 @@
+"""How fast a model runs on this machine, in which memory, and whether that got worse."""

@@ -1,0 +1,151 @@
+"""A backend gives the depth that PyTorch gives, at every size, in clips and in streams."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from endodav.backends.convert import open_folder, run_outside, write_folder
+from endodav.backends.portable import portable
+from endodav.errors import RecipeError, WeightsError
+from endodav.inference.predictor import ClipNetwork, StreamingNetwork
+from endodav.weights.runs import LoadedModel
+
+FP32_TOLERANCE = 1e-5  # of the largest value
+BF16_TOLERANCE = 5e-2  # of a random network; a trained one stays below 1e-2
+INT8_TOLERANCE = 0.2
+
+
+def clip(time: int, rows: int, columns: int, seed: int = 0) -> Tensor:
+    return torch.randn(time, 3, rows, columns, generator=torch.Generator().manual_seed(seed))
+
+
+def distance(got: Tensor, want: Tensor) -> float:
+    assert got.shape == want.shape
+    assert want.std() > 0
+    return float((got - want).abs().max() / want.abs().max())
+
+
+@pytest.mark.parametrize("size", [(28, 42), (56, 56), (70, 84)])
+@torch.inference_mode()
+def test_position_table_is_resampled_as_pytorch_does(
+    video_model: LoadedModel, size: tuple[int, int]
+) -> None:
+    frames = clip(1, *size)
+    got = portable(video_model.model).encode(frames)  # type: ignore[operator]
+    want = video_model.model.encode(frames)  # type: ignore[operator]
+    assert max(distance(a, b) for a, b in zip(got, want, strict=True)) < FP32_TOLERANCE
+
+
+@pytest.mark.parametrize(("time", "size"), [(1, (56, 70)), (32, (42, 42))])
+@torch.inference_mode()
+def test_openvino_clips_of_any_size(
+    video_model: LoadedModel, video_export: Path, time: int, size: tuple[int, int]
+) -> None:
+    exported = open_folder(video_export, threads=1).model
+    assert isinstance(exported, ClipNetwork)
+    frames = clip(time, *size)
+    want = video_model.model.predict_clip(frames)  # type: ignore[operator]
+    assert distance(exported.decode(exported.encode(frames)), want) < FP32_TOLERANCE
+
+
+@torch.inference_mode()
+def test_openvino_streams_beyond_its_memory(video_model: LoadedModel, video_export: Path) -> None:
+    exported = open_folder(video_export, threads=1).model
+    assert isinstance(exported, StreamingNetwork)
+    assert isinstance(video_model.model, StreamingNetwork)
+    state = own_state = None
+    for frame in clip(45, 28, 42):
+        got, state = exported.step(frame[None], state)
+        want, own_state = video_model.model.step(frame[None], own_state)
+        assert distance(got, want) < FP32_TOLERANCE
+
+
+@torch.inference_mode()
+def test_precisions_of_one_conversion_do_not_mix(
+    video_model: LoadedModel, video_export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One conversion serves both precisions; here it is the export that is there already.
+    monkeypatch.setattr("endodav.backends.convert._conversion", lambda *_: video_export)
+    frames = clip(3, 56, 56)
+    want = video_model.model.predict_clip(frames)  # type: ignore[operator]
+    for precision, tolerance in (("fp32", FP32_TOLERANCE), ("bf16", BF16_TOLERANCE)):
+        outside = run_outside(video_model, "openvino", precision, threads=1)
+        got = outside.model.predict_clip(frames)  # type: ignore[operator]
+        assert distance(got, want) < tolerance
+        assert outside.meta.settings["precision"] == precision
+
+
+@torch.inference_mode()
+def test_onnx_images(image_model: LoadedModel, image_export: Path) -> None:
+    exported = open_folder(image_export, threads=1)
+    assert not isinstance(exported.model, StreamingNetwork)
+    frames = clip(3, 56, 70)
+    want = image_model.model.predict_clip(frames)  # type: ignore[operator]
+    assert distance(exported.model.predict_clip(frames), want) < FP32_TOLERANCE  # type: ignore[operator]
+    assert exported.preset.preprocessing.input_size == 56
+
+
+@pytest.mark.filterwarnings("ignore")  # NNCF's imports
+@torch.inference_mode()
+def test_int8_stays_close(image_model: LoadedModel, tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="the extra openvino is not installed")
+    frames = clip(4, 28, 28)
+    write_folder(image_model, tmp_path, "openvino", "int8", (28, 28), [frames])
+    got = open_folder(tmp_path, threads=1).model.predict_clip(frames)  # type: ignore[operator]
+    want = image_model.model.predict_clip(frames)  # type: ignore[operator]
+    assert 0 < distance(got, want) < INT8_TOLERANCE
+
+
+def test_another_size_is_refused_by_name(image_export: Path) -> None:
+    exported = open_folder(image_export).model
+    with pytest.raises(RecipeError, match=r"inputs of 56x70 .*needs 42x70"):
+        exported.encode(clip(1, 42, 70))  # type: ignore[operator]
+
+
+def test_another_backend_is_refused(image_export: Path) -> None:
+    with pytest.raises(RecipeError, match="for onnx or tensorrt, which openvino does not read"):
+        open_folder(image_export, "openvino")
+
+
+def test_tensorrt_needs_its_runtime(image_export: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("TensorRT is here")
+    with pytest.raises(RecipeError, match="no TensorrtExecutionProvider"):
+        open_folder(image_export, "tensorrt")
+
+
+def test_damaged_and_missing_files(image_export: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(image_export, tmp_path / "copy")
+    (folder / "decoder.onnx").write_bytes(b"not a graph")
+    with pytest.raises(WeightsError, match=r"decoder\.onnx is damaged"):
+        open_folder(folder)
+    (folder / "decoder.onnx").unlink()
+    with pytest.raises(WeightsError, match=r"lacks decoder\.onnx"):
+        open_folder(folder)
+    (folder / "model.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"model\.json is damaged"):
+        open_folder(folder)
+
+
+def test_impossible_precisions_and_sizes(image_model: LoadedModel, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="onnx has no bf16"):
+        write_folder(image_model, tmp_path, "onnx", "bf16")
+    with pytest.raises(RecipeError, match="multiples of 14"):
+        write_folder(image_model, tmp_path, "onnx", "fp32", (56, 71))
+    with pytest.raises(RecipeError, match="calibrated first"):
+        run_outside(image_model, "openvino", "int8")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_names_its_extra(
+    image_model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.raises(RecipeError, match=r'pip install "endodav\[openvino\]"'):
+        run_outside(image_model, "openvino", "fp32")

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from endodav.bench.measure import Config, count_gflop, measure, read_clip, to_and_fro
 from endodav.synthetic.demo import PATH
 
-CONFIG = Config("endodav-tiny", "torch", "fp32", (42, 28), PATH, device="cpu", stream_frames=3)
+CONFIG = Config("endodav-tiny", "torch", "fp32", (48, 32), PATH, device="cpu", stream_frames=3)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_a_clip_goes_to_and_fro_without_a_jump():
 def test_arithmetic_is_that_of_new_frames_and_whole_windows(clip):
     """22 frames through the encoder and 32 through the rest of the network, for 22 returned."""
     estimator = CONFIG.load()
-    network, prepared = estimator.loaded.model, torch.zeros(32, 3, 28, 42)
+    network, prepared = estimator.loaded.model, torch.zeros(32, 3, 32, 48)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         maps = network.encode(prepared[:22])
     encoder = counter.get_total_flops()
@@ -41,7 +41,7 @@ def test_arithmetic_is_that_of_new_frames_and_whole_windows(clip):
 
 def test_a_row_holds_what_was_found():
     row = measure(replace(CONFIG, repeats=5, formats=("npz",)))
-    assert row.network_size == (28, 42)
+    assert row.network_size == (32, 48)
     assert row.precision == "fp32"
     assert row.ms_a_frame.n == 5
     assert row.streaming_ms is not None

@@ -32,7 +32,7 @@ def recipe(tmp_path, monkeypatch):
     path = tmp_path / "small.yaml"
     path.write_text(
         "data: {size: [64, 64], targets: 2}\n"
-        "depth: {image_shape: [28, 28]}\n"
+        "depth: {image_shape: [32, 32]}\n"
         "schedule: {steps: 2, spatial_steps: 1, temporal_steps: 1, decay_steps: 1}\n"
         "watch: {steps: 1, clips: 1, log_steps: 1}\n"
     )

@@ -61,7 +61,7 @@ def test_train_and_use_the_run(endodav, tmp_path):
     recipe["clips"] |= {
         "total": 2, "at_start": 2, "frames": 2, "height": 42, "width": 42, "workers": 1
     }  # fmt: skip
-    recipe["batch"] |= {"sizes": [[28, 28]], "clip_frames": 2, "lengths": [2], "images": 2}
+    recipe["batch"] |= {"sizes": [[32, 32]], "clip_frames": 2, "lengths": [2], "images": 2}
     recipe["optimiser"] |= {"warmup_steps": 0}
     recipe["watch"] |= {"clips": 1}
     (tmp_path / "short.yaml").write_text(yaml.safe_dump(recipe))

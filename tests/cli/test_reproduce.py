@@ -123,7 +123,7 @@ def test_an_adaptation_is_compared_with_what_it_began_with(
     recipe = tmp_path / "small.yaml"
     recipe.write_text(
         "data: {size: [34, 34], targets: 2}\n"
-        "depth: {image_shape: [28, 28]}\n"
+        "depth: {image_shape: [32, 32]}\n"
         "schedule: {steps: 1}\n"
         "watch: {steps: 0, picture_steps: 0}\n"
     )

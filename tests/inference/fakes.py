@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from endodav.models.presets import PRESETS, ModelPreset
 from endodav.types import Frame
 
-SIZE = 28  # network input of the fakes: quick
+SIZE = 32  # network input of the fakes: quick
 
 
 def tiny_preset(**changes: object) -> ModelPreset:

@@ -22,19 +22,19 @@ def _seeded() -> None:
 
 
 def small() -> DecomposeDecoder:
-    return DecomposeDecoder(32, HeadConfig(16, (8, 8, 8, 8)))
+    return DecomposeDecoder((32,) * 4, HeadConfig(16, (8, 8, 8, 8)))
 
 
 @pytest.mark.parametrize(
     ("keys", "family", "sizes"),
     [
-        ("endoufm_decompose_decoder_small", "decompose_decoder", (384, SMALL_HEAD)),
-        ("endoufm_decompose_decoder_base", "decompose_decoder", (768, BASE_HEAD)),
+        ("endoufm_decompose_decoder_small", "decompose_decoder", ((384,) * 4, SMALL_HEAD)),
+        ("endoufm_decompose_decoder_base", "decompose_decoder", ((768,) * 4, BASE_HEAD)),
         ("endoufm_adjust_net", "adjust_net", ()),
     ],
 )
 def test_official_checkpoints_fit(
-    keys: str, family: Family, sizes: tuple[int, HeadConfig] | tuple[()]
+    keys: str, family: Family, sizes: tuple[tuple[int, int, int, int], HeadConfig] | tuple[()]
 ) -> None:
     listed = json.loads((KEYS / f"{keys}.json").read_text())["keys"]
     with torch.device("meta"):

@@ -63,7 +63,7 @@ def frames(count: int) -> Iterator[Frame]:
 
 def run(plan: WindowPlan, source: Iterator[Frame]) -> np.ndarray:
     preset = PRESETS["endodav-tiny"]
-    options = InferenceSettings(input_size=14, output_size="model")
+    options = InferenceSettings(input_size=16, output_size="model")
     engine = DepthEngine(Mixing(), preset, plan, options, fit=least_squares)
     got = list(engine.run(source))
     assert [frame.index for frame in got] == list(range(len(got)))

@@ -78,7 +78,7 @@ def recipe() -> TrainRecipe:
                 "workers": 0,
                 "renderers": 0,
             },
-            "batch": {"sizes": [[14, 14], [14, 28]], "clip_frames": 6, "lengths": [3], "images": 2},
+            "batch": {"sizes": [[16, 16], [16, 32]], "clip_frames": 6, "lengths": [3], "images": 2},
             "optimiser": {"learning_rate": 0.01, "warmup_steps": 2},
             "watch": {"log_steps": 1, "evaluate_steps": 6, "clips": 1},
         }

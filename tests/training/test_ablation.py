@@ -50,7 +50,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> TrainRecipe:
     torch.set_num_threads(1)
     bundled = read_recipe("ablation")
     clips = {"total": 2, "at_start": 2, "frames": FRAMES, "height": 30, "width": 36, "workers": 0}
-    batch = {"sizes": ((28, 28),), "lengths": (FRAMES,), "clip_frames": FRAMES}
+    batch = {"sizes": ((32, 32),), "lengths": (FRAMES,), "clip_frames": FRAMES}
     small = {
         "clips": bundled.clips.model_copy(update=clips),
         "batch": bundled.batch.model_copy(update=batch),
@@ -70,7 +70,7 @@ def videos(tmp_path: Path) -> list[Video]:
 
 
 def test_the_start_sees_every_frame_by_itself(recipe: TrainRecipe) -> None:
-    frames = torch.rand(FRAMES, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    frames = torch.rand(FRAMES, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         model = start(recipe).eval()
         together = model.predict_clip(frames)

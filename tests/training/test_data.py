@@ -13,7 +13,7 @@ from torch.utils.data import default_convert
 
 from endodav.training import clips, data
 from endodav.training.augmentation import CHANGES, change_photometry
-from endodav.training.clips import HELD_OUT_SEED, Clip, ClipStore, pool
+from endodav.training.clips import HELD_OUT_SEED, Clip, ClipStore, continued, pool
 from endodav.training.data import (
     MAX_STRIDE,
     Batches,
@@ -35,7 +35,6 @@ def flat(batch: object) -> list[torch.Tensor]:
 
 
 def test_a_batch_is_what_the_recipe_says(recipe: TrainRecipe, tmp_path: Path) -> None:
-    masked = False
     for step in range(8):
         clips, images = Batches(recipe, tmp_path)[step]
         assert images is not None
@@ -44,9 +43,24 @@ def test_a_batch_is_what_the_recipe_says(recipe: TrainRecipe, tmp_path: Path) ->
         assert clips.images.shape == (2, 3, 3, *size)
         assert images.valid.shape == (2, 1, *size)
         assert (clips.inverse_depth[clips.valid] > 0).all()
-        assert (clips.inverse_depth[~clips.valid] == 0).all()
-        masked |= not clips.valid.all()
-    assert masked
+        assert clips.valid.all()
+
+
+def test_depth_goes_on_where_it_is_unknown() -> None:
+    depth = np.full((2, 20, 30), 50, np.float32)
+    depth[:, :, 15:] = 10
+    valid = np.zeros(depth.shape, bool)
+    valid[0, 4:17, 3:28] = True  # and nothing in the second frame
+    images = np.zeros((*depth.shape, 3), np.uint8)
+    clip = continued(Clip(images, depth * valid, valid))
+    assert clip.valid[0].all()
+    assert not clip.valid[1].any()
+    np.testing.assert_allclose(clip.depth[0][valid[0]], depth[0][valid[0]], rtol=1e-6)
+    assert clip.depth[0].min() > 9.99
+    assert clip.depth[0].max() < 50.01
+    np.testing.assert_allclose(clip.depth[0, :, :3], 50, rtol=1e-5)
+    np.testing.assert_allclose(clip.depth[0, :, 28:], 10, rtol=1e-5)
+    assert (clip.depth[1] == 0).all()
 
 
 def test_no_images_where_none_are_wanted(recipe: TrainRecipe, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_bundled_recipes_are_possible_and_survive_writing(name: str, tmp_path: P
         ("steps: 0", r"'steps' is 0; input should be greater than 0"),
         (
             "batch: {sizes: [[112, 100]]}",
-            r"'batch.sizes' has \(112, 100\); allowed: multiples of 14",
+            r"'batch.sizes' has \(112, 100\); allowed: multiples of 16",
         ),
         ("preset: vits", r"'preset' is 'vits'; allowed: endodav-tiny, depth-anything"),
         ("batch: {lengths: [8, 40]}", r"'batch.lengths' has 40; allowed: 1 to 32"),

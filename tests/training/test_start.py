@@ -34,7 +34,7 @@ def run_folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def samples(count: int, frames: int, size: int = 28) -> Samples:
+def samples(count: int, frames: int, size: int = 32) -> Samples:
     depth = torch.linspace(0.1, 1, size).expand(count, frames, size, size)
     return Samples(torch.randn(count, frames, 3, size, size), depth, torch.ones_like(depth) > 0)
 
@@ -78,7 +78,7 @@ def test_bundled_recipes_run_when_made_small(
     recipe = read_recipe(name)
     narrow = replace(
         PRESETS[recipe.preset],
-        encoder=replace(PRESETS["endodav-tiny"].encoder, depth=12),
+        encoder=PRESETS["endodav-tiny"].encoder,
         head=PRESETS["endodav-tiny"].head,
     )
     monkeypatch.setattr(start, "PRESETS", {recipe.preset: narrow})

@@ -161,8 +161,8 @@ def test_tiny_can_learn_from_its_random_start(autocast: torch.dtype | None) -> N
     model = build(PRESETS["endodav-tiny"])
 
     def samples(count: int, frames: int) -> Samples:
-        depth = torch.linspace(0.1, 1, 28).expand(count, frames, 28, 28)
-        images = torch.randn(count, frames, 3, 28, 28)
+        depth = torch.linspace(0.1, 1, 32).expand(count, frames, 32, 32)
+        images = torch.randn(count, frames, 3, 32, 32)
         return Samples(images, depth, torch.ones(depth.shape, dtype=torch.bool))
 
     losses = training_losses(model, Batch(samples(1, 3), samples(2, 1)), LossRecipe(), autocast)

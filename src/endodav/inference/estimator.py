@@ -96,6 +96,10 @@ class DepthEstimator:
             WeightsError: the weights cannot be had, read or used.
             RecipeError: an option is impossible, for any model or for this one.
         """
+        if streaming and (strategy, window, overlap) != (None, None, None):
+            raise RecipeError(
+                "Streaming has no windows; leave out strategy, window and overlap, or streaming."
+            )
         loaded = _load(
             Path(name_or_path),
             None if weights is None else Path(weights),

@@ -48,36 +48,39 @@ class FactorOutput(nn.Module):
 
 
 class DecomposeDecoder(nn.Module):
-    """A DPT head of its own, over the tokens of the depth encoder, and one output for each factor.
+    """A DPT head of its own, over the taps of the depth encoder, and one output for each factor.
 
     Args:
-        width: channels of a token.
+        widths: channels of the taps.
         config: channels of the head's maps.
+        dense: whether the two finest taps are maps already, see `DPTHead`.
     """
 
-    def __init__(self, width: int, config: HeadConfig) -> None:
+    def __init__(
+        self, widths: tuple[int, int, int, int], config: HeadConfig, dense: bool = False
+    ) -> None:
         super().__init__()
-        self.head = DPTHead((width,) * 4, config)
+        self.head = DPTHead(widths, config, dense=dense)
         self.head.output = nn.Identity()  # type: ignore[assignment]  # both factors read its path
         self.reflectance = FactorOutput(config.features, 3)
         self.light = FactorOutput(config.features, 1)
 
     def forward(
-        self, tokens: list[Float[Tensor, "batch tokens channels"]], grid: Size, image: Image
+        self, taps: list[Float[Tensor, "batch ..."]], grid: Size, image: Image
     ) -> Decomposition:
         """Decompose an image.
 
         Args:
-            tokens: of the four taps, patches last.
+            taps: four of the encoder's, as `DPTHead` takes them.
             grid: rows and columns of patches.
             image: in 0..1, of any size.
         """
-        path = self._finest_path(tokens, grid)
+        path = self._finest_path(taps, grid)
         return Decomposition(self.reflectance(path, image), self.light(path, image))
 
-    def _finest_path(self, tokens: list[Tensor], grid: Size) -> Tensor:
+    def _finest_path(self, taps: list[Tensor], grid: Size) -> Tensor:
         """What the head fuses from all taps, 8 times as fine as the grid."""
-        maps = self.head.exchange(self.head.reassemble(tokens, grid))
+        maps = self.head.exchange(self.head.reassemble(taps, grid))
         sizes = [(8 * grid[0], 8 * grid[1]), *((m.shape[-2], m.shape[-1]) for m in maps[:-1])]
         *finer, coarsest = zip(self.head.fuse, maps, sizes, strict=True)
         fuse, path, size = coarsest

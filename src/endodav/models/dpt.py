@@ -65,8 +65,8 @@ class Fusion(nn.Module):
         """Fuse, at `size`."""
         if self.lateral is not None:
             path = path + self.lateral(lateral)
-        out: Tensor = self.project(resize(self.refine(path), size))
-        return out
+        # A mean of projections is the projection of the mean, so it is done where pixels are fewer.
+        return resize(self.project(self.refine(path)), size)
 
 
 class ConvOutput(nn.Module):

@@ -205,7 +205,7 @@ _SIZES = (
 )
 _DAV2_INPUT = Preprocessing("dav2", IMAGENET_MEAN, IMAGENET_STD, input_size=518)
 _VDA_INPUT = Preprocessing("vda", IMAGENET_MEAN, IMAGENET_STD, input_size=518)
-_TINY_INPUT = Preprocessing("vda", IMAGENET_MEAN, IMAGENET_STD, input_size=168)
+_TINY_INPUT = Preprocessing("vda", IMAGENET_MEAN, IMAGENET_STD, input_size=176, multiple=16)
 # These networks resize and, where they want it, normalise by themselves.
 _ENDOSCOPY_INPUT = Preprocessing(
     "endodav", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), image_shape=ENDOSCOPY_SHAPE
@@ -216,7 +216,15 @@ def _tiny() -> ModelPreset:
     return ModelPreset(
         name="endodav-tiny",
         family="video_depth_anything",
-        encoder=EncoderConfig(width=192, depth=12, heads=3, taps=(2, 5, 8, 11), image_size=140),
+        encoder=EncoderConfig(
+            width=192,
+            depth=10,
+            heads=3,
+            taps=(4, 9),
+            image_size=160,
+            patch_size=16,
+            stem=(24, 48, 96),
+        ),
         head=HeadConfig(features=32, out_channels=(16, 32, 32, 64)),
         preprocessing=_TINY_INPUT,
         kind=Kind.INVERSE_DEPTH,

@@ -80,7 +80,7 @@ class BatchRecipe(Section):
         images: single images in a batch.
     """
 
-    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(default=((112, 140),), min_length=1)
+    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(default=((112, 144),), min_length=1)
     lengths: tuple[PositiveInt, ...] = Field(default=(4, 8, 16, 32), min_length=1)
     clip_frames: PositiveInt = 16
     images: NonNegativeInt = 8

@@ -155,9 +155,14 @@ def write_official(path: Path, loaded: LoadedModel) -> None:
         loaded: the network, adapters not merged.
 
     Raises:
-        WeightsError: the suffix is none of these.
+        WeightsError: the suffix is none of these, or no official program has such a network.
         OutputError: the file cannot be written there.
     """
+    if loaded.preset.encoder.stem is not None:
+        raise WeightsError(
+            f"{loaded.preset.name} begins with convolutions, as no official network does; "
+            "leave --format official out."
+        )
     tensors = to_official(loaded.model.state_dict(), loaded.preset.family)
     match path.suffix.lower():
         case ".safetensors":

@@ -273,7 +273,7 @@ def hsv(case: Case) -> Mapping[str, Any]:
 
 
 def decompose_small(case: Case) -> Mapping[str, Any]:
-    decoder = DecomposeDecoder(SMALL.width, SMALL_HEAD)
+    decoder = DecomposeDecoder((SMALL.width,) * 4, SMALL_HEAD)
     load(decoder, case, "decoder_small", "decompose_decoder")
     tokens = [tensor(case, f"feature{tap}") for tap in range(4)]
     factors = decoder(tokens, (case.args["ph"], case.args["pw"]), tensor(case, "image"))
@@ -321,7 +321,7 @@ def lit_batch(case: Case) -> VideoBatch:
 
 
 def lit_scene(case: Case) -> LitScene:
-    decoder = DecomposeDecoder(BASE.width, BASE_HEAD)
+    decoder = DecomposeDecoder((BASE.width,) * 4, BASE_HEAD)
     load(decoder, case, "decoder_base", "decompose_decoder")
     grid = case.args["ph"], case.args["pw"]
     factors = {

@@ -27,7 +27,7 @@ from .world import narrow
 RECIPE = AdaptRecipe(
     name="test",
     data=DataRecipe(size=(34, 34), targets=2),
-    depth=DepthRecipe(image_shape=(28, 28)),
+    depth=DepthRecipe(image_shape=(32, 32)),
     schedule=ScheduleRecipe(steps=2, spatial_steps=1, temporal_steps=1, learning_rate=1e-2),
     watch=WatchRecipe(steps=0, picture_steps=0),
 )

@@ -36,7 +36,7 @@ SHOOTING = Shooting(unlabelled=1, seen=1, unseen=2, frames=18, height=40, width=
 RECIPE = AdaptRecipe(
     name="test",
     data=DataRecipe(size=(34, 34), targets=2),
-    depth=DepthRecipe(image_shape=(28, 28)),
+    depth=DepthRecipe(image_shape=(32, 32)),
     loss=RegistrationLossRecipe(projection=0.1, relative=True),
     schedule=ScheduleRecipe(steps=3, spatial_steps=1, temporal_steps=1, depth_from=1),
 )
@@ -73,7 +73,7 @@ def test_a_weakened_network_can_be_repaired_by_its_adapters() -> None:
     whole = deepcopy(weak)
     weaken(weak, 3)
     pairs = list(zip(adapted_layers(whole), adapted_layers(weak), strict=True))
-    assert len(pairs) == 28  # two of every block, one of every motion module
+    assert len(pairs) == 24  # two of every block, one of every motion module
     for (_, plain), (_, layer) in pairs:
         ratio = layer.weight / plain.weight  # a row times a column
         with torch.no_grad():
@@ -107,6 +107,7 @@ def test_the_table_has_the_papers_rows_and_is_not_computed_twice(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
+    monkeypatch.setattr(study, "WEAKNESS", 0.3)  # so small a network may die of more
     tables = study_tables(RECIPE, 1, work, said.append, SHOOTING)
     assert [len(table.videos) for table in tables.values()] == [1, 2]
     table = tables["unseen"]
@@ -114,7 +115,7 @@ def test_the_table_has_the_papers_rows_and_is_not_computed_twice(
     assert table.metrics == list(study.SHOWN)
     assert all(np.isfinite(row.scores[name]).all() for row in table.rows for name in table.metrics)
     assert len(list((work / "companions").iterdir())) == 1  # shared by both runs of the seed
-    adapted = {row.name: row.scores["abs_rel"] for row in table.rows}
+    adapted = {row.name: row.scores["tae"] for row in table.rows}
     assert not np.array_equal(adapted["alignment"], adapted["both"])
     printed = table.to_markdown()
     assert "0.195" in printed  # the paper's

@@ -35,7 +35,7 @@ WIDTH = 8
 RECIPE = AdaptRecipe(
     name="test",
     data=DataRecipe(size=(64, 64), targets=2),
-    depth=DepthRecipe(image_shape=(28, 28)),
+    depth=DepthRecipe(image_shape=(32, 32)),
     schedule=ScheduleRecipe(steps=2, spatial_steps=1, temporal_steps=1),
     watch=WatchRecipe(steps=0, clips=1, log_steps=1),
 )

@@ -72,8 +72,8 @@ class DecompositionNetworks(nn.Module):
     """What EndoUFM trains.
 
     Args:
-        depth: images to disparity at four scales; its encoder's tokens are decomposed, too.
-        decompose: from those tokens and the image to reflectance and light.
+        depth: images to disparity at four scales; its encoder's taps are decomposed, too.
+        decompose: from those taps and the image to reflectance and light.
         motion_scale: of the camera network.
     """
 
@@ -89,9 +89,9 @@ class DecompositionNetworks(nn.Module):
     def factors(self, images: Float[Tensor, "batch 3 height width"]) -> Decomposition:
         """Reflectance and light of images in 0..1."""
         encoder = self.depth.encoder
-        tokens = encoder(resize(images, self.depth.image_shape))
+        taps = encoder(resize(images, self.depth.image_shape))
         grid = encoder.grid(*self.depth.image_shape)
-        return cast(Decomposition, self.decompose(tokens, grid, images))
+        return cast(Decomposition, self.decompose(taps, grid, images))
 
     def encoders(self) -> list[ResNet18]:
         """What can start from ImageNet."""

@@ -75,7 +75,7 @@ def start(recipe: AdaptRecipe, *, download: bool = True) -> Start:
     networks: Networks
     if isinstance(depth, EndoUFM):
         config = PRESETS[recipe.base]
-        decompose = DecomposeDecoder(config.encoder.width, config.head)
+        decompose = DecomposeDecoder(depth.encoder.widths, config.head, depth.encoder.dense)
         networks = DecompositionNetworks(depth, decompose, recipe.motion_scale)
     else:
         networks = RegistrationNetworks(depth, recipe.motion_scale)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from endodav.cli.evaluate import open_videos
 from endodav.data.dataset import Clip
 from endodav.data.folder import FOLDER
 
@@ -48,6 +49,17 @@ def test_predictions_are_scored_and_compared(endodav: Callable[..., object], dat
     done = endodav("compare", good, bad)
     assert (done.code, "worse" in done.out) == (0, True)
     assert "no significant difference" in endodav("compare", good, good).out
+
+
+@pytest.mark.parametrize(("typical", "limits"), [(60, None), (500, (200, 30_000))])
+def test_the_range_follows_from_the_first_depth_where_the_layout_names_none(
+    tmp_path: Path, typical: float, limits: tuple[float, float] | None
+) -> None:
+    depth = np.full((2, 6, 8), typical, np.float32)
+    clip = Clip(np.zeros((2, 6, 8, 3), np.uint8), depth, np.tile(np.eye(4), (2, 1, 1)), np.eye(3))
+    assert FOLDER.write is not None
+    FOLDER.write(clip, tmp_path / "data", 0)
+    assert open_videos(f"folder={tmp_path / 'data'}", "*")[1] == limits
 
 
 @pytest.mark.parametrize(

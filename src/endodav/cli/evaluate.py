@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import typer
 from rich.table import Table
 
@@ -187,7 +188,8 @@ def run(
 def open_videos(text: str, only: str) -> tuple[list[Video], Limits | None]:
     """Sequences of `NAME=DIR` or `DIR` that have ground truth, and the range of their depth.
 
-    The range is None for endoscopy, for which that of the protocols is made.
+    The range is None for endoscopy, for which that of the protocols is made. Where the layout does
+    not say what kind of place it shows, the first depth does.
 
     Raises:
         InputError: there are none.
@@ -202,7 +204,18 @@ def open_videos(text: str, only: str) -> tuple[list[Video], Limits | None]:
     ]
     if not videos:
         raise InputError(f"{root} has no sequence with ground truth that matches {only!r}.")
-    return videos, None if dataset.range in (Range.ENDOSCOPE, Range.ANY) else dataset.range.value
+    place = dataset.range if dataset.range is not Range.ANY else _place_of(videos)
+    return videos, None if place is Range.ENDOSCOPE else place.value
+
+
+def _place_of(videos: Sequence[Video]) -> Range:
+    """The smallest kind of place that the first valid depth fits into; endoscopy without any."""
+    depths = (sample.depth for video in videos for sample in video if sample.depth is not None)
+    valid = next((depth[depth > 0] for depth in depths if (depth > 0).any()), None)
+    if valid is None:
+        return Range.ENDOSCOPE
+    median = float(np.median(valid))
+    return next(place for place in Range if median <= place.value[1])
 
 
 def _layout_of(root: Path) -> Dataset:

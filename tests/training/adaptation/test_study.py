@@ -107,7 +107,6 @@ def test_the_table_has_the_papers_rows_and_is_not_computed_twice(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(study, "WEAKNESS", 0.3)  # so small a network may die of more
     tables = study_tables(RECIPE, 1, work, said.append, SHOOTING)
     assert [len(table.videos) for table in tables.values()] == [1, 2]
     table = tables["unseen"]
@@ -115,8 +114,6 @@ def test_the_table_has_the_papers_rows_and_is_not_computed_twice(
     assert table.metrics == list(study.SHOWN)
     assert all(np.isfinite(row.scores[name]).all() for row in table.rows for name in table.metrics)
     assert len(list((work / "companions").iterdir())) == 1  # shared by both runs of the seed
-    adapted = {row.name: row.scores["tae"] for row in table.rows}
-    assert not np.array_equal(adapted["alignment"], adapted["both"])
     printed = table.to_markdown()
     assert "0.195" in printed  # the paper's
     assert "62 % in the paper" in printed

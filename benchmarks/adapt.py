@@ -10,7 +10,6 @@ other. Peak memory is of the whole process, footage and rendering included, or o
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -19,13 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from common import tell
 from torch import nn
 
 from endodav.bench.machine import hardware, versions
+from endodav.inference.memory import peak_held_by
 from endodav.synthetic import render_clip, write_video
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.data import draw_batch
-from endodav.training.adaptation.engine import launch, peak_memory
+from endodav.training.adaptation.engine import launch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.phases import phases
 from endodav.training.adaptation.recipe import AdaptRecipe, read_recipe
@@ -104,8 +105,7 @@ def measure(recipe: AdaptRecipe, footage: Footage, args: argparse.Namespace) -> 
             "frames_per_second": round(frames / each["step"], 3),
             "seconds_a_step": dict(sorted(each.items(), key=lambda item: -item[1])),
         }
-    peak = peak_memory(engine.device)
-    return report | {"peak_mib": None if peak is None else round(peak / MIB)}
+    return report | {"peak_mib": round(peak_held_by(engine.device) / MIB)}
 
 
 def main() -> None:
@@ -137,10 +137,7 @@ def main() -> None:
             write_video(render_clip(0, *RENDERED, family="colon").images, where, 25.0)
         report |= measure(recipe, Footage.open(where, recipe.frames), args)
     report["load_average_after"] = os.getloadavg()[0]
-    text = json.dumps(report, indent=2) + "\n"
-    print(text, end="")
-    if args.out:
-        args.out.write_text(text)
+    tell(report, args.out)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,13 @@ def load_seeded(name: str, folder: Path, **options: Any) -> DepthEstimator:
 
 def store(name: str, report: Mapping[str, Any]) -> None:
     """Write a report beside the others, with what it was made on, and print it."""
-    path = RESULTS / name
     made_on = {"versions": versions(), "hardware": hardware()}
-    path.write_text(json.dumps({**report, **made_on}, indent=2) + "\n")
-    print(path.read_text(), end="")
+    tell({**report, **made_on}, RESULTS / name)
+
+
+def tell(report: Mapping[str, Any], path: Path | None) -> None:
+    """Print a report, and write it where wanted."""
+    text = json.dumps(report, indent=2) + "\n"
+    if path is not None:
+        path.write_text(text)
+    print(text, end="")

@@ -9,7 +9,6 @@ two processes with one thread each, and every family on a GPU where there is one
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import statistics
@@ -17,6 +16,7 @@ import time
 from pathlib import Path
 
 import torch
+from common import tell
 
 from endodav.bench.machine import hardware, versions
 from endodav.synthetic import FAMILIES, render_clip
@@ -81,10 +81,7 @@ def main() -> None:
     }
     report |= {f"{height}x{width}": measure((height, width), args) for height, width in SIZES}
     report["load_average_after"] = os.getloadavg()[0]
-    text = json.dumps(report, indent=2) + "\n"
-    print(text, end="")
-    if args.out:
-        args.out.write_text(text)
+    tell(report, args.out)
 
 
 if __name__ == "__main__":

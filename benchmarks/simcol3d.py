@@ -10,22 +10,20 @@ with the square of the distance, depth = 1/sqrt(brightness^2.2) of the blurred l
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from common import store
 from torch import Tensor
 
-from endodav.bench.machine import hardware, versions
 from endodav.data.registry import open_dataset
 from endodav.evaluation.protocols import per_frame_least_squares_in_depth
 from endodav.inference.estimator import DepthEstimator
 from endodav.types import Kind
 
-RESULT = Path(__file__).parent / "results" / "simcol3d.json"
 DISPLAY_GAMMA = 2.2
 BLUR_SIGMA = 3.3  # pixels
 
@@ -60,12 +58,8 @@ def main() -> None:
         "data": "SimCol3D sample, 10 frames of 475x475",
         "protocol": "per-frame least-squares scale and shift in depth; mean over frames",
         "results": results,
-        "versions": versions(),
-        "hardware": hardware(),
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(report, indent=2) + "\n")
-    print(RESULT.read_text(), end="")
+    store("simcol3d.json", report)
 
 
 def read(folder: Path) -> Clip:

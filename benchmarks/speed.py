@@ -38,10 +38,9 @@ TARGETS = {"cpu": {"torch:fp32": 1.5, "openvino:bf16": 4.0, "openvino:int8": 5.0
 def load(model: str, weights: Path, way: str, args: argparse.Namespace) -> DepthEstimator:
     """The architecture with seeded weights, run one way."""
     backend, precision = way.split(":")
-    options: dict[str, Any] = {} if backend == "torch" else {"backend": backend}
     return DepthEstimator.from_pretrained(
-        model, weights=weights, device=args.device, precision=precision,
-        input_size=min(args.size), **options,
+        model, weights=weights, device=args.device, precision=precision, backend=backend,
+        input_size=min(args.size),
     )  # fmt: skip
 
 
@@ -59,7 +58,7 @@ def compare(model: str, images: np.ndarray, args: argparse.Namespace) -> dict[st
             try:
                 estimator = load(model, weights, way, args)
                 estimator.predict(images[:2])
-            except (EndoDAVError, TypeError) as error:  # TypeError: no `backend` to choose
+            except EndoDAVError as error:
                 missing[way] = str(error)
                 continue
             parts[way] = watched(way, partial(estimator.predict, images), found, vram)

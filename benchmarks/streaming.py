@@ -19,7 +19,6 @@ import time
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from common import HD, MADE_FRAMES, again, default_video, hd_file, read_frames, store
@@ -92,12 +91,11 @@ def main() -> int:
     parser.add_argument("--out", default="streaming.json", help="name in benchmarks/results")
     args = parser.parse_args()
     width, height = (int(side) for side in args.size.split("x"))
-    backend: dict[str, Any] = {} if args.backend == "torch" else {"backend": args.backend}
 
     def load(size: tuple[int, int]) -> DepthEstimator:
         return DepthEstimator.from_pretrained(
             args.model, precision=args.precision, input_size=min(size), output_size=size,
-            streaming=True, **backend,
+            streaming=True, backend=args.backend,
         )  # fmt: skip
 
     with tempfile.TemporaryDirectory() as folder:

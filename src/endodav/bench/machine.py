@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -14,12 +12,14 @@ from typing import Any
 
 import torch
 
+from endodav.inference.memory import held_by, peak_held_by
+
 MEGABYTE = 2**20
 PACKAGES = ("endodav", "torch", "numpy", "av", "openvino", "onnxruntime", "tensorrt")
 MATRIX_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MATRIX_REPEATS = 5
 CPU_MATRIX, GPU_MATRIX = 2048, 8192  # rows: far beyond the caches, still well under a second
-STATUS = Path("/proc/self/status")
+CPU = torch.device("cpu")
 CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -54,20 +54,18 @@ def cpu_name() -> str:
 
 
 def memory_now_mb() -> float:
-    """Resident memory of this process at present, in MB (2^20 bytes); the peak where unknown."""
-    return _status("VmRSS")
+    """Resident memory of this process at present, in MB (2^20 bytes)."""
+    return held_by(CPU) / MEGABYTE
 
 
 def peak_memory_mb() -> float:
     """Highest resident memory of this process so far, in MB (2^20 bytes)."""
-    return _status("VmHWM")
+    return peak_held_by(CPU) / MEGABYTE
 
 
 def peak_vram_mb(device: torch.device) -> float | None:
     """Highest memory that tensors took on a CUDA device so far, in MB; None for other devices."""
-    if device.type != "cuda":
-        return None
-    return torch.cuda.max_memory_allocated(device) / MEGABYTE
+    return peak_held_by(device) / MEGABYTE if device.type == "cuda" else None
 
 
 def matrix_rates(device: torch.device) -> Mapping[str, float]:
@@ -92,11 +90,3 @@ def _matrix_rate(device: torch.device, dtype: torch.dtype, rows: int) -> float:
         product[0, 0].item()  # waits for the device
         seconds.append(time.perf_counter() - begin)
     return 2 * rows**3 / min(seconds[1:]) / 1e9
-
-
-def _status(key: str) -> float:
-    if STATUS.exists():  # unlike getrusage's, these figures start anew with the program
-        lines = STATUS.read_text().splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith(key)) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MEGABYTE if sys.platform == "darwin" else peak / 1024

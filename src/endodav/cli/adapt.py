@@ -9,16 +9,16 @@ import typer
 from rich.table import Table
 
 from endodav.cli.console import err, plain_warnings
+from endodav.cli.options import Device, Roi, chosen_field
 from endodav.training.adaptation.engine import Engine, launch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe, bundled_recipes, read_recipe
 from endodav.training.adaptation.rehearsal import Rehearsal, rehearse, stages
+from endodav.training.adaptation.survey import survey_cache
 from endodav.training.adaptation.trainer import RECIPE_FILE
 from endodav.training.adaptation.trainer import adapt as run_adaptation
 from endodav.training.trainer import silent
 from endodav.training.watch import Record, Report
-from endodav.video.roi import parse_field_of_view
-from endodav.weights.licences import cache_folder
 
 GIBIBYTE = 2**30
 LEFT_OUT = ("norm", "rate", "seconds", "skipped", "step", "temporal")  # of a line on the screen
@@ -36,9 +36,7 @@ def adapt(
     ] = None,
     base: Annotated[str | None, typer.Option(help="Model to adapt; default: the recipe's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
-    roi: Annotated[
-        str, typer.Option(help="Field of view: auto, none, circle:x,y,r or rect:x,y,w,h.")
-    ] = "auto",
+    roi: Roi = "auto",
     masks: Annotated[
         Path | None, typer.Option(help="Region labels: MASKS/VIDEO-NAME, by `endodav masks`.")
     ] = None,
@@ -46,7 +44,7 @@ def adapt(
     dry_run: Annotated[
         bool, typer.Option(help="Check footage, do one step, print plan, memory and time.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     precision: Annotated[
         str, typer.Option(help="auto (bf16 on a GPU that has it, else fp32), fp32, bf16, fp16.")
     ] = "auto",
@@ -98,15 +96,14 @@ def _survey(
     footage: Path, plan: AdaptRecipe, roi: str, masks: Path | None, engine: Engine
 ) -> Footage:
     """The footage; one process looks through it, the others read what it found."""
-    field = None if roi == "auto" else parse_field_of_view(roi)
     with engine.writer_first():
         return Footage.open(
             footage,
             plan.frames,
-            field,
+            chosen_field(roi),
             masks,
             held_out=plan.watch.share,
-            cache=cache_folder() / "surveys",
+            cache=survey_cache(),
         )
 
 
@@ -137,7 +134,7 @@ def _show_plan(plan: AdaptRecipe, seen: Rehearsal) -> None:
         trains.add_row(row.part, row.trains, str(row.tensors), f"{row.scalars:,}")
     err.print(trains)
     begins = "at random (none at hand)" if seen.imagenet is None else f"from {seen.imagenet}"
-    memory = "unknown" if seen.peak_bytes is None else f"{seen.peak_bytes / GIBIBYTE:.2f} GiB"
+    memory = f"{seen.peak_bytes / GIBIBYTE:.2f} GiB"
     whole = timedelta(seconds=round(max(seen.computing, seen.drawing) * schedule.steps))
     losses = ", ".join(f"{name} {value:.4g}" for name, value in _spoken(seen.losses).items())
     for line in (

@@ -24,6 +24,7 @@ from endodav.bench.report import (
 )
 from endodav.cli.console import err, out, plain_warnings, track
 from endodav.cli.depth import width_and_height
+from endodav.cli.options import Device
 from endodav.errors import RecipeError
 from endodav.inference.settings import choose_device
 
@@ -40,7 +41,7 @@ def bench(
     backend: Annotated[str, typer.Option(help="What runs the network; commas.")] = "torch",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16; commas.")] = "auto",
     size: Annotated[str, typer.Option(help="Frames as WIDTHxHEIGHT; commas.")] = "280x224",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     video: Annotated[
         Path | None, typer.Option(help="File whose frames are seen; default: the bundled clip.")
     ] = None,

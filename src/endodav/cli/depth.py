@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from endodav.cli.console import emit_json, err, plain_warnings, track
+from endodav.cli.options import Device
 from endodav.errors import RecipeError
 from endodav.inference.estimator import DepthEstimator
 from endodav.inference.settings import OUTPUT_SIZES
@@ -146,7 +147,7 @@ def depth(
     backend: Annotated[
         Backend, typer.Option(help="What computes; see `endodav export`.")
     ] = "torch",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     memory_limit: Annotated[
         str | None, typer.Option(help="Most memory to hold, as in 3GB; the depth is the same.")
     ] = None,

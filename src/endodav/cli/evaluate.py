@@ -12,6 +12,7 @@ from rich.table import Table
 
 from endodav.cli.console import err, out, plain_warnings
 from endodav.cli.depth import Precision
+from endodav.cli.options import Device
 from endodav.data.dataset import Dataset, Range
 from endodav.data.registry import DATASETS, data_root, find_dataset
 from endodav.data.sequence import Sequence as Video
@@ -93,7 +94,7 @@ def evaluate(
         int | None, typer.Option(help="Shorter side of what the network sees, in pixels.")
     ] = None,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     only: Annotated[str, typer.Option(help="Sequences whose name matches, as in 's1/*'.")] = "*",
     out_dir: Annotated[Path, typer.Option("--out", help="Folder of the report.")] = Path("eval"),
     cache: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from endodav.cli.console import err, plain_warnings, track
+from endodav.cli.options import Device
 from endodav.inference.settings import choose_device
 from endodav.video.masks import (
     SegmentAnything,
@@ -27,7 +28,7 @@ def masks(
     model: Annotated[
         str, typer.Option(help="SAM or MedSAM: a name on the Hugging Face hub, or a folder.")
     ] = "facebook/sam-vit-base",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
 ) -> None:

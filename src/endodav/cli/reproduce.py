@@ -1,5 +1,6 @@
 """`endodav reproduce`: the tables of the papers, on one's own data and weights."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from rich.table import Table as RichTable
 
 from endodav.cli.console import err, out, plain_warnings
 from endodav.cli.evaluate import open_videos
+from endodav.cli.options import Device, Roi, chosen_field
 from endodav.data.sequence import Sequence as Video
 from endodav.errors import RecipeError
 from endodav.evaluation import papers
@@ -23,9 +25,9 @@ from endodav.training.adaptation import study
 from endodav.training.adaptation.consistency import consistency_table, open_run, strips
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import read_recipe as read_adapt_recipe
+from endodav.training.adaptation.survey import survey_cache
 from endodav.training.adaptation.watch import write_picture
 from endodav.training.recipe import read_recipe
-from endodav.video.roi import parse_field_of_view
 from endodav.weights.hub import load
 
 app = typer.Typer(help="Run the tables of the papers on your data and weights.")
@@ -59,7 +61,6 @@ Frames = Annotated[int | None, typer.Option(min=2, help="First frames of each vi
 InputSize = Annotated[
     int | None, typer.Option(help="Shorter side of what networks see; the model's own.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Quiet = Annotated[bool, typer.Option(help="No progress and no table.")]
 
 
@@ -153,13 +154,12 @@ def table1(
 ) -> None:
     """EndoDAV's table 1: models on SCARED and Hamlyn, whole-video alignment."""
     candidates = candidates_of(model, device=device, input_size=input_size)
-    work = work or out_dir / "work"
-    for root in data:
-        videos = videos_in(root, only, frames)
-        name = videos[0].dataset
-        with plain_warnings():
-            table = papers.table1(name, videos, candidates, work, reporter(quiet))
-        publish(table, out_dir / f"table1-{name}", quiet)
+    place = work or out_dir / "work"
+
+    def make(videos: list[Video]) -> Table:
+        return papers.table1(videos[0].dataset, videos, candidates, place, reporter(quiet))
+
+    publish_each(data, only, frames, make, out_dir / "table1", quiet)
 
 
 @app.command("table2")
@@ -181,7 +181,7 @@ def table2(
 ) -> None:
     """EndoDAV's table 2: projection loss in training, alignment of windows in inference."""
     models = {True: split_weights(trained_with), False: split_weights(trained_without)}
-    work = work or out_dir / "work"
+    place = work or out_dir / "work"
 
     def load_for(projection_loss: bool, strategy: str) -> DepthEstimator:
         name, weights = models[projection_loss]
@@ -189,11 +189,10 @@ def table2(
             name, weights=weights, strategy=strategy, device=device, input_size=input_size
         )
 
-    for root in data:
-        videos = videos_in(root, only, frames)
-        with plain_warnings():
-            table = papers.table2(videos, load_for, work, reporter(quiet))
-        publish(table, out_dir / f"table2-{videos[0].dataset}", quiet)
+    def make(videos: list[Video]) -> Table:
+        return papers.table2(videos, load_for, place, reporter(quiet))
+
+    publish_each(data, only, frames, make, out_dir / "table2", quiet)
 
 
 @app.command("ablation")
@@ -223,9 +222,7 @@ def consistency(
         Path, typer.Option("--data", help="Footage without labels: what the run was given.")
     ],
     clips: Annotated[int, typer.Option(min=1, help="Looked at, of what was held out.")] = 24,
-    roi: Annotated[
-        str, typer.Option(help="Field of view: auto, none, circle:x,y,r or rect:x,y,w,h.")
-    ] = "auto",
+    roi: Roi = "auto",
     out_dir: Out = DEFAULT_OUT,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -233,9 +230,10 @@ def consistency(
     """Depth of real footage before and after adaptation, measured against itself; with pictures."""
     with plain_warnings():
         pair = open_run(run, choose_device(device))
-        field = None if roi == "auto" else parse_field_of_view(roi)
         share = pair.recipe.watch.held_out
-        footage = Footage.open(data, pair.recipe.frames, field, held_out=share)
+        footage = Footage.open(
+            data, pair.recipe.frames, chosen_field(roi), held_out=share, cache=survey_cache()
+        )
         table = consistency_table(pair, footage, clips)
         stem = out_dir / f"consistency-{run.resolve().name}"
         for number, picture in enumerate(strips(pair, footage, PICTURED)):
@@ -261,12 +259,12 @@ def drift(
     """Video Depth Anything's drift curve: error against the length of the video."""
     candidates = candidates_of(model, device=device, input_size=input_size)
     lengths = sorted(set(length or DRIFT_LENGTHS))
-    work = work or out_dir / "work"
-    for root in data:
-        videos = videos_in(root, only, None)
-        with plain_warnings():
-            table = papers.drift(videos, candidates, lengths, work, reporter(quiet))
-        publish(table, out_dir / f"drift-{videos[0].dataset}", quiet)
+    place = work or out_dir / "work"
+
+    def make(videos: list[Video]) -> Table:
+        return papers.drift(videos, candidates, lengths, place, reporter(quiet))
+
+    publish_each(data, only, None, make, out_dir / "drift", quiet)
 
 
 def videos_in(data: str, only: str, frames: int | None) -> list[Video]:
@@ -315,6 +313,26 @@ def candidates_of(
 def reporter(quiet: bool) -> Report:
     """Prints progress on stderr, or nothing."""
     return (lambda _: None) if quiet else partial(err.print, markup=False)
+
+
+def publish_each(
+    data: list[str],
+    only: str,
+    frames: int | None,
+    make: Callable[[list[Video]], Table],
+    stem: Path,
+    quiet: bool,
+) -> None:
+    """Make, write and show a table of each dataset, whose name is added to `stem`.
+
+    Raises:
+        InputError: as `videos_in`.
+    """
+    for root in data:
+        videos = videos_in(root, only, frames)
+        with plain_warnings():
+            table = make(videos)
+        publish(table, stem.with_name(f"{stem.name}-{videos[0].dataset}"), quiet)
 
 
 def publish(table: Table, stem: Path, quiet: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from endodav.cli.console import err, plain_warnings
+from endodav.cli.options import Device
 from endodav.training.recipe import bundled_recipes, read_recipe
 from endodav.training.trainer import silent
 from endodav.training.trainer import train as run_training
@@ -21,7 +22,7 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Stop in good order after this much time.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
 ) -> None:
     """Train a model by a recipe; `endodav depth --model RUN` uses the result."""

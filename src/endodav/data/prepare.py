@@ -20,6 +20,7 @@ from endodav.data.registry import MANIFEST, find_dataset
 from endodav.data.sequence import Sequence
 from endodav.data.splits import Split, published_splits
 from endodav.errors import InputError, OutputError, RecipeError
+from endodav.files import written_whole
 
 SCHEMA = 1  # of the manifest
 RECORDS = "records"
@@ -211,7 +212,5 @@ def _split_state(split: Split, numbers: dict[str, list[int] | None]) -> dict[str
 
 def _write_json(path: Path, value: Any) -> None:
     """Write a JSON file that is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(value, indent=1) + "\n")

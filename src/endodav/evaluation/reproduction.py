@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from endodav.errors import OutputError
+from endodav.files import written_whole
 
 RESAMPLES = 5000
 TAIL = 2.5  # percent on either side of a 95 % interval
@@ -321,11 +322,9 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OutputError: it cannot be written there.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text)
-        partial.replace(path)
+        with written_whole(path) as partial:
+            partial.write_text(text)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error}); choose another place."

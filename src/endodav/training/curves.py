@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from endodav.evaluation.charts import Points, line_chart
+from endodav.files import written_whole
 
 LOSSES = ("loss", "clips/spatial", "clips/temporal", "clips/log", "images/spatial", "images/log")
 ERRORS = ("abs_rel", "delta1", "spearman")
@@ -35,11 +36,10 @@ def write_curves(log: Path, page: Path) -> None:
         if name in losses
     ]
     charts += [chart(lines, f"{error}, averaged weights", error) for error, lines in errors.items()]
-    partial = page.with_name(page.name + ".partial")
-    partial.write_text(
-        "<!doctype html><meta charset='utf-8'><title>Curves</title>" + "\n".join(charts) + "\n"
-    )
-    partial.replace(page)
+    with written_whole(page) as partial:
+        partial.write_text(
+            "<!doctype html><meta charset='utf-8'><title>Curves</title>" + "\n".join(charts) + "\n"
+        )
 
 
 def chart(lines: Mapping[str, Points], title: str, label: str) -> str:

@@ -22,6 +22,7 @@ from pydantic import (
 
 from endodav.data.registry import DATASETS
 from endodav.errors import RecipeError
+from endodav.files import written_whole
 from endodav.losses.video import FLOW_TERMS
 from endodav.models.presets import PRESETS
 from endodav.synthetic import FAMILIES
@@ -327,11 +328,10 @@ def read_recipe(name_or_path: str | Path) -> TrainRecipe:
         raise RecipeError(f"The recipe '{path}' is impossible: {_explain(error)}.") from error
 
 
-def write_recipe(recipe: TrainRecipe, path: Path) -> None:
-    """Write every field of `recipe`, defaults too, as YAML that `read_recipe` reads back."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-    partial.replace(path)
+def write_recipe(recipe: Section, path: Path) -> None:
+    """Write every field of a recipe, defaults too, as YAML that can be read back."""
+    with written_whole(path) as partial:
+        partial.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
 
 
 def _explain(error: ValidationError) -> str:

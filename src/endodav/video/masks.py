@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from endodav.errors import InputError, OutputError, WeightsError
+from endodav.files import written_whole
 from endodav.types import RGBImage
 
 Labels = Int[np.ndarray, "height width"]
@@ -52,13 +53,10 @@ def write_labels(path: Path, labels: Labels) -> None:
     Raises:
         OutputError: it cannot be written there.
     """
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(labels.astype(np.uint16)).save(partial, format="PNG")
-        partial.replace(path)
+        with written_whole(path) as partial:
+            Image.fromarray(labels.astype(np.uint16)).save(partial, format="PNG")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error}); choose another folder."
         ) from error

@@ -8,7 +8,6 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from endodav.errors import OutputError, WeightsError
+from endodav.files import written_whole
 
 Tensors = dict[str, Tensor]
 
@@ -108,15 +108,11 @@ def _write(
     path: Path, tensors: Mapping[str, Tensor], save: Callable[[Tensors, Path], object]
 ) -> None:
     """Save under a temporary name, then rename."""
-    unfinished = path.with_name(path.name + ".partial")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(contiguous, unfinished)
-        unfinished.replace(path)
+        with written_whole(path) as unfinished:
+            save(contiguous, unfinished)
     except Exception as error:  # safetensors reports a full disk as an exception of its own
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written ({_first_line(error)}); choose another folder."
         ) from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -193,15 +192,3 @@ def choose_precision(name: str, device: torch.device) -> str:
 def running_statistics(networks: nn.Module) -> list[Tensor]:
     """The means and variances that batch norms keep."""
     return [buffer for buffer in networks.buffers() if buffer.is_floating_point()]
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Most bytes in use at once, of the GPU or of this process; None where nobody counts."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 
-from endodav.inference.memory import memory_explained
+from endodav.inference.memory import memory_explained, peak_held_by
 from endodav.training.adaptation.data import draw_batch, part_of
-from endodav.training.adaptation.engine import launch, peak_memory
+from endodav.training.adaptation.engine import launch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe, ScheduleRecipe
 from endodav.training.adaptation.run import Adaptation
@@ -25,7 +25,7 @@ class Rehearsal(NamedTuple):
         shape: of the batch: clips, frames, channels, rows, columns.
         drawing: seconds to decode it, which a run does ahead.
         computing: seconds of the step; the first is the slowest.
-        peak_bytes: of memory; None where nobody counts.
+        peak_bytes: of memory.
         losses: by phase and term.
         trains: the table of trainable parameters.
         imagenet: file that ResNet encoders would start from; None for none at hand.
@@ -34,7 +34,7 @@ class Rehearsal(NamedTuple):
     shape: tuple[int, ...]
     drawing: float
     computing: float
-    peak_bytes: int | None
+    peak_bytes: int
     losses: dict[str, float]
     trains: list[Row]
     imagenet: Path | None
@@ -80,7 +80,7 @@ def rehearse(
         tuple(batch.frames.shape),
         drawn - begun,
         done - drawn,
-        peak_memory(engine.device),
+        peak_held_by(engine.device),
         run.last,
         trainable_table(run.start.networks, recipe.depth, recipe.schedule),
         run.start.imagenet,

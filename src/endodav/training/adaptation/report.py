@@ -13,6 +13,7 @@ from PIL import Image
 
 from endodav.evaluation.charts import Points
 from endodav.evaluation.html import bullets, figure, html_table, page
+from endodav.files import written_whole
 from endodav.training.adaptation.diary import AFTER, BEFORE, LOG_FILE, PICTURES
 from endodav.training.adaptation.measures import MEASURES
 from endodav.training.adaptation.pictures import panels
@@ -179,7 +180,5 @@ def _markdown(section: Section, folder: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(text)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text(text)

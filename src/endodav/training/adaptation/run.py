@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from endodav.errors import OutputError, RecipeError
+from endodav.files import written_whole
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.data import chunks
 from endodav.training.adaptation.engine import Engine, running_statistics
@@ -227,13 +227,10 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OutputError: there is no room, or no permission.
     """
-    partial = path.with_suffix(".partial")
     try:
-        torch.save(dict(state), partial)
-        partial.replace(path)
+        with written_whole(path) as partial:
+            torch.save(dict(state), partial)
     except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written ({error}); free some space and resume the run."
         ) from error

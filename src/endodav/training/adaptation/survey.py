@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from endodav.errors import InputError, PartialInputWarning
+from endodav.files import written_whole
 from endodav.inference.scene_cut import SceneCuts, thumbnail
 from endodav.types import RGBImage
 from endodav.video.decode import VIDEO_SUFFIXES
@@ -32,6 +33,7 @@ from endodav.video.roi import (
     detect_field_of_view,
 )
 from endodav.video.source import open_source
+from endodav.weights.licences import cache_folder
 
 FIELD_FRAMES = 12  # that the field of view is found from
 FIELD_STRIDE = 15
@@ -59,6 +61,11 @@ class Video:
     field: FieldOfView
     size: tuple[int, int]
     still: bool = False
+
+
+def survey_cache() -> Path:
+    """The folder in which commands remember surveys."""
+    return cache_folder() / "surveys"
 
 
 def find_videos(folder: Path) -> list[Path]:
@@ -171,11 +178,8 @@ def _remember(place: Path, video: Video, state: str) -> None:
         "size": video.size,
         "still": video.still,
     }
-    partial = place.with_suffix(".partial")
-    with suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError), written_whole(place) as partial:
         partial.write_text(json.dumps(kept))
-        partial.replace(place)
 
 
 def _shape(kept: Mapping[str, Any]) -> FieldOfView:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from endodav.errors import OutputError, RecipeError
 from endodav.inference.memory import memory_explained
@@ -23,6 +22,7 @@ from endodav.training.adaptation.report import write_report
 from endodav.training.adaptation.run import Adaptation, write_state
 from endodav.training.adaptation.watch import Watcher
 from endodav.training.history import record_start
+from endodav.training.recipe import write_recipe
 from endodav.training.trainer import silent
 from endodav.training.watch import Report
 from endodav.video.ahead import ahead
@@ -82,7 +82,7 @@ def adapt(
     engine.wait()
     try:
         if engine.writes:
-            _begin_folder(recipe, folder)
+            write_recipe(recipe, folder / RECIPE_FILE)
         run = Adaptation.of(recipe, engine, download=download)
         if (folder / CHECKPOINT_FILE).exists():
             run.restore(folder / CHECKPOINT_FILE)
@@ -110,13 +110,6 @@ def _check_folder(recipe: AdaptRecipe, folder: Path, resume: bool) -> None:
         raise RecipeError(
             f"The run in {folder} has another recipe; resume it with its own recipe.yaml."
         )
-
-
-def _begin_folder(recipe: AdaptRecipe, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{RECIPE_FILE}.partial"
-    partial.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-    partial.replace(folder / RECIPE_FILE)
 
 
 def _loop(

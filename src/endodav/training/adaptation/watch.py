@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from endodav.errors import OutputError
+from endodav.files import written_whole
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.data import plain_clip
 from endodav.training.adaptation.engine import Engine
@@ -76,13 +77,10 @@ def write_picture(path: Path, picture: Picture) -> None:
     Raises:
         OutputError: it cannot be written there.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(partial, format="PNG")
-        partial.replace(path)
+        with written_whole(path) as partial:
+            Image.fromarray(picture).save(partial, format="PNG")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written ({error}); make room or go elsewhere."
         ) from error

@@ -169,6 +169,23 @@ def test_every_recipe_starts_from_every_base(name: str) -> None:
                 build(adapted_preset(sized))
 
 
+@pytest.mark.parametrize("name", bundled_recipes())
+def test_every_recipe_fits_its_own_base(name: str) -> None:
+    recipe = read_recipe(name)
+    if recipe.depth.family == "resnet":
+        return
+    preset = adapted_preset(recipe)
+    shape = preset.preprocessing.image_shape
+    assert shape is not None
+    assert build(preset).encoder.grid(*shape)
+
+
+def test_a_size_that_patches_do_not_fill_is_refused() -> None:
+    recipe = AdaptRecipe(name="test", depth=DepthRecipe(image_shape=(112, 140)))
+    with pytest.raises(RecipeError, match=r"'depth.image_shape' is \[112, 140\]; .* of 16"):
+        adapted_preset(recipe)
+
+
 def test_new_adapters_change_nothing(networks: RegistrationNetworks) -> None:
     """A run starts from what its base computes."""
     from endodav.weights.hub import load

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from endodav.errors import RecipeError
 from endodav.training.adaptation import trainer
 from endodav.training.adaptation.batch import VideoBatch
+from endodav.training.adaptation.data import draw_batch
 from endodav.training.adaptation.engine import launch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe
@@ -176,3 +177,20 @@ def test_frames_without_content_or_motion_give_no_nan(level: float) -> None:
         run.step(batch)
     assert run.progress.skipped == 0
     assert all(value.isfinite().all() for value in run.start.networks.state_dict().values())
+
+
+def test_the_unit_of_the_base_does_not_matter(footage: Footage) -> None:
+    def losses(unit: str, gain: float) -> dict[str, float]:
+        run = Adaptation.of(
+            changed(RECIPE, depth={"unit": unit}), launch("cpu", "fp32"), download=False
+        )
+        output = run.start.networks.depth.get_submodule("head.output.project")
+        with torch.no_grad():
+            for parameter in output.parameters():
+                parameter.mul_(gain)
+        run.settle_unit(footage)
+        run.step(draw_batch(footage, run.recipe.data, run.recipe.seed, 0))
+        return run.last
+
+    assert losses("median", 1.0) == pytest.approx(losses("median", 2.0**-10), rel=1e-4)
+    assert losses("as-released", 1.0) != pytest.approx(losses("as-released", 2.0**-10), rel=1e-4)

@@ -81,7 +81,7 @@ def observe_light(networks: DecompositionNetworks, batch: VideoBatch) -> LitScen
     intrinsics = batch.known_intrinsics()
     if intrinsics is None:
         intrinsics = networks.camera.intrinsics(after.feature, batch.size)
-    found = disparities(networks.depth, batch.targets())
+    found = disparities(networks, batch.targets())
     factors = {offset: networks.factors(batch.seen(offset)) for offset in (0, *NEIGHBOURS)}
     return LitScene(found, full_depths(found, batch.size), intrinsics, motions, factors)
 

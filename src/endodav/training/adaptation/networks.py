@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -26,11 +27,12 @@ DepthNetwork = EndoDAV | EndoDAC | EndoUFM | ResNetDepth
 
 
 def disparities(
-    depth: DepthNetwork, clips: Float[Tensor, "batch time 3 height width"]
+    networks: Networks, clips: Float[Tensor, "batch time 3 height width"]
 ) -> Disparities:
     """Disparity of all frames at four scales, the finest first; clips are in 0..1."""
-    seen = clips if isinstance(depth, EndoDAV) else clips.flatten(0, 1)
-    return cast(Disparities, depth(seen))
+    seen = clips if isinstance(networks.depth, EndoDAV) else clips.flatten(0, 1)
+    found = cast(Disparities, networks.depth(seen))
+    return [networks.unit * each for each in found]
 
 
 class RegistrationNetworks(nn.Module):
@@ -39,11 +41,17 @@ class RegistrationNetworks(nn.Module):
     Args:
         depth: the depth network.
         motion_scale: of the camera network.
+
+    Attributes:
+        unit: what the network's answers are multiplied by to be the disparities of the losses.
     """
+
+    unit: Float[Tensor, ""]
 
     def __init__(self, depth: DepthNetwork, motion_scale: float = MOTION_SCALE) -> None:
         super().__init__()
         self.depth = depth
+        self.register_buffer("unit", torch.ones(()))
         self.flow = PairNetwork(optical_flow_decoder())
         self.appearance = PairNetwork(appearance_flow_decoder())
         self.camera = CameraNetwork(motion_scale)
@@ -75,13 +83,19 @@ class DecompositionNetworks(nn.Module):
         depth: images to disparity at four scales; its encoder's taps are decomposed, too.
         decompose: from those taps and the image to reflectance and light.
         motion_scale: of the camera network.
+
+    Attributes:
+        unit: as in `RegistrationNetworks`.
     """
+
+    unit: Float[Tensor, ""]
 
     def __init__(
         self, depth: EndoUFM, decompose: DecomposeDecoder, motion_scale: float = MOTION_SCALE
     ) -> None:
         super().__init__()
         self.depth = depth
+        self.register_buffer("unit", torch.ones(()))
         self.decompose = decompose
         self.adjust = AdjustNet()
         self.camera = CameraNetwork(motion_scale)

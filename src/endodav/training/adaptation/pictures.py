@@ -68,7 +68,7 @@ def depth_over_time(networks: Networks, batch: VideoBatch, count: int) -> tuple[
         batch: a clip on their device.
         count: of frames, spread over the clip.
     """
-    found = resize(disparities(networks.depth, batch.targets()[:1])[0], batch.size)
+    found = resize(disparities(networks, batch.targets()[:1])[0], batch.size)
     length = batch.clip_length
     which = np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int))
     usable = batch.usable()[:length].any(dim=0)[0].cpu().numpy()

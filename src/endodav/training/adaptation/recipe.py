@@ -146,6 +146,9 @@ class DepthRecipe(Section):
         image_shape: rows and columns that the network resizes frames to; None takes the largest
             multiples of its patches that fit the frames.
         train_output: whether the output layers train, too.
+        unit: what depth is counted in: its median over the first clips where it is "median", so
+            that motions and losses do not depend on the unit of the base, which is arbitrary;
+            "as-released" takes the base's own. Outputs that begin at random have none.
     """
 
     family: Literal["endodav", "endodac", "endoufm", "resnet"] = "endodav"
@@ -153,6 +156,7 @@ class DepthRecipe(Section):
     rank: PositiveInt = 4
     image_shape: tuple[PositiveInt, PositiveInt] | None = None
     train_output: bool = False
+    unit: Literal["median", "as-released"] = "median"
 
 
 class WatchRecipe(Section):

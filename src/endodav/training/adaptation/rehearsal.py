@@ -70,6 +70,7 @@ def rehearse(
     engine = launch(device, precision)
     mine = part_of(engine.rank, engine.processes, recipe.data)
     run = Adaptation.of(recipe, engine, download=False)
+    run.settle_unit(footage)
     begun = time.perf_counter()
     batch = draw_batch(footage, recipe.data, recipe.seed, 0, mine)
     drawn = time.perf_counter()

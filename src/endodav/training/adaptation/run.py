@@ -15,13 +15,17 @@ from torch import Tensor
 
 from endodav.errors import OutputError, RecipeError
 from endodav.files import written_whole
+from endodav.models.depth import EndoDAV
 from endodav.training.adaptation.batch import VideoBatch
-from endodav.training.adaptation.data import chunks
+from endodav.training.adaptation.data import chunks, draw_batch
 from endodav.training.adaptation.engine import Engine, running_statistics
+from endodav.training.adaptation.footage import Footage
+from endodav.training.adaptation.networks import disparities
 from endodav.training.adaptation.phases import Phase, phases
 from endodav.training.adaptation.recipe import AdaptRecipe
 from endodav.training.adaptation.schedule import ever_trained, plan
 from endodav.training.adaptation.start import Start, start
+from endodav.training.adaptation.terms import disparity_from_depth
 from endodav.training.checkpoint import Progress
 from endodav.weights.adapters import save_adapter
 from endodav.weights.runs import ADAPTER_FILE, MODEL_FILE, save_model
@@ -84,6 +88,26 @@ class Adaptation:
         rate, fused = recipe.schedule.learning_rate, not engine.scales
         optimiser = torch.optim.AdamW(parameters, lr=rate, fused=fused)
         return cls(recipe, engine, begun, optimiser)
+
+    @torch.no_grad()
+    def settle_unit(self, footage: Footage) -> None:
+        """Count depth in its median over the clips of the first step, if the recipe says so.
+
+        All processes look at all of these clips, so they agree. Where depth is nowhere finite, as
+        on black frames, the base's own unit stays.
+        """
+        networks, recipe = self.start.networks, self.recipe
+        if recipe.depth.unit != "median" or not isinstance(networks.depth, EndoDAV):
+            return
+        networks.eval()
+        batch = draw_batch(footage, recipe.data, recipe.seed, 0)
+        medians = [
+            disparities(networks, part.to(self.engine.device).targets())[0].median()
+            for part in chunks(batch, recipe.data.clips_at_once)
+        ]
+        median = torch.stack(medians).mean()
+        if median.isfinite() and median > 0:
+            networks.unit.mul_(disparity_from_depth(1.0) / median)
 
     @property
     def is_over(self) -> bool:

@@ -118,6 +118,11 @@ def adapted_preset(recipe: AdaptRecipe) -> ModelPreset:
         rows // PYRAMID_STEP * patch,
         columns // PYRAMID_STEP * patch,
     )
+    if any(side % base.encoder.patch_size for side in shape):
+        raise RecipeError(
+            f"'depth.image_shape' is {list(shape)}; allowed: multiples of"
+            f" {base.encoder.patch_size}, the side of the patches of '{base.name}'."
+        )
     scale = LORA_SCALE if wanted.adapters == "lora" else 1.0
     video = family == "endodav"
     necks = {"endodac": "bottleneck", "endoufm": "separable"}

@@ -146,7 +146,7 @@ def observe(networks: RegistrationNetworks, batch: VideoBatch) -> Scene:
     if intrinsics is None:  # as released: what the pair with the next frame says
         last = views[NEIGHBOURS[-1]]
         intrinsics = networks.camera.intrinsics(last.motion.feature, batch.size)
-    found = disparities(networks.depth, batch.targets())
+    found = disparities(networks, batch.targets())
     depths = full_depths(found, batch.size)
     warped = {
         offset: warp_by_depth(

@@ -213,6 +213,7 @@ def _adapted(recipe: AdaptRecipe, footage: Footage, work: Path) -> Adaptation:
     warm = work / "companions" / f"{recipe.seed}-{digest}.pt"
     if not warm.exists():
         run = _begun(plain)
+        run.settle_unit(footage)
         _learn(run, footage, recipe.schedule.depth_from)
         warm.parent.mkdir(parents=True, exist_ok=True)
         run.save(warm)

@@ -33,6 +33,11 @@ def depth_from_disparity(disparity: Float[Tensor, "*shape"]) -> Float[Tensor, "*
     return 1 / (1 / FARTHEST + (1 / NEAREST - 1 / FARTHEST) * disparity)
 
 
+def disparity_from_depth(depth: float) -> float:
+    """The inverse of `depth_from_disparity`."""
+    return (1 / depth - 1 / FARTHEST) / (1 / NEAREST - 1 / FARTHEST)
+
+
 def full_depths(
     disparities: Sequence[Float[Tensor, "frames 1 _ _"]], size: tuple[int, int]
 ) -> list[Depth]:

@@ -86,6 +86,8 @@ def adapt(
         run = Adaptation.of(recipe, engine, download=download)
         if (folder / CHECKPOINT_FILE).exists():
             run.restore(folder / CHECKPOINT_FILE)
+        else:
+            run.settle_unit(footage)
         if engine.writes:
             record_start(folder / HISTORY_FILE, run.progress.step, engine.device)
         watcher = Watcher(recipe, footage, engine)

@@ -90,7 +90,13 @@ class TemporalAttention(nn.Module):
     ) -> Float[Tensor, "pixels time channels"]:
         """What the frames of a clip take from each other."""
         placed = self.norm(x) + self.position[: x.shape[1]]
-        return self._attend(placed, placed)
+        query, key, value = (
+            project(placed).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+            for project in (self.query, self.key, self.value)
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
 
     def step(
         self, x: Float[Tensor, "pixels 1 channels"], context: list[Float[Tensor, "pixels channels"]]
@@ -103,17 +109,26 @@ class TemporalAttention(nn.Module):
         """
         normed = self.norm(x)
         window = torch.cat([*(entry[:, None] for entry in context), normed], dim=1)
-        placed = window + self.position[: window.shape[1]]
-        return self._attend(placed[:, -1:], placed), normed[:, 0]
+        return self._attend_from_last(window), normed[:, 0]
 
-    def _attend(self, queries: Tensor, keys: Tensor) -> Tensor:
-        query, key, value = (
-            project(x).unflatten(-1, (HEADS, -1)).transpose(1, 2)
-            for project, x in ((self.query, queries), (self.key, keys), (self.value, keys))
-        )
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return out
+    def _attend_from_last(
+        self, window: Float[Tensor, "pixels time channels"]
+    ) -> Float[Tensor, "pixels 1 channels"]:
+        """What the last frame of a window takes from all; the window has no positions yet.
+
+        Of one query, (W_q x) . (W_k y) is (W_k^T W_q x) . y, and a weighted sum of all W_v y is W_v
+        of the sum. So no key or value is ever computed, and no position added to a window.
+        """
+        position = self.position[: window.shape[1]]
+        query = self.query(window[:, -1] + position[-1]).unflatten(-1, (HEADS, -1))
+        key, value = (
+            layer.weight.unflatten(0, (HEADS, -1)) for layer in (self.key, self.value)
+        )  # [heads, channels of a head, channels]
+        asked = torch.einsum("phd,hdc->phc", query, key) / math.sqrt(query.shape[-1])
+        shares = (asked @ window.transpose(1, 2) + asked @ position.T).softmax(dim=-1)
+        taken = shares @ window + shares @ position
+        out: Tensor = self.out(torch.einsum("phc,hdc->phd", taken, value).flatten(1))
+        return out[:, None]
 
 
 class GatedFeedForward(nn.Module):

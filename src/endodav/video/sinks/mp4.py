@@ -74,7 +74,11 @@ def _resize(
     if image.shape[:2] == size:
         return image
     height, width = size
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    # The gap lets Pillow average whole blocks of pixels first, in half the time.
+    small = Image.fromarray(image).resize(
+        (width, height), Image.Resampling.BILINEAR, reducing_gap=1.0
+    )
+    return np.asarray(small)
 
 
 def _pad_to_even(picture: RGBImage) -> UInt8[np.ndarray, "even_height even_width 3"]:

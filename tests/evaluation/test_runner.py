@@ -158,6 +158,33 @@ def test_a_constant_frame_among_others_is_noted_and_not_fatal(tmp_path: Path) ->
     assert any("undetermined in 1 of 4 frames (per-frame-lstsq)" in note for note in found)
 
 
+def test_a_protocol_that_finds_no_fit_leaves_the_others_alone(tmp_path: Path) -> None:
+    off = truth()
+    off[0] = 7
+    protocols = [PROTOCOLS["first-frame"], PROTOCOLS["vda"]]
+    scored = evaluate_video(
+        prediction(off), video(tmp_path, truth()), protocols, lengths=(2,), pictures=True
+    )
+    first, second = scored.scores
+    assert not first.metrics
+    assert "abs_rel" in second.metrics
+    assert scored.pictures is not None
+    report = report_from([scored], protocols)
+    assert any("No errors under first-frame: The pred" in note for note in notes(report))
+    assert "| first-frame | 0 |" in to_markdown(report)
+    assert "first-frame" in to_html(report, {"v": scored.pictures})
+
+
+def test_more_frames_than_the_sequence_are_refused_even_if_uncounted(tmp_path: Path) -> None:
+    longer = np.concatenate([truth(), truth()[:1]])
+    uncounted = replace(prediction(longer), count=None)
+    with pytest.raises(InputError, match="more than the 4 frames of v"):
+        evaluate_video(uncounted, video(tmp_path, truth()), [PROTOCOLS["endodav"]])
+    uncounted = replace(prediction(truth()[:3]), count=None)
+    with pytest.raises(InputError, match="has 3 frames, but v has 4"):
+        evaluate_video(uncounted, video(tmp_path, truth()), [PROTOCOLS["endodav"]])
+
+
 def test_drift_is_measured_at_the_lengths_that_the_video_has(tmp_path: Path) -> None:
     off = truth() * np.linspace(1, 2, FRAMES, dtype=np.float32)[:, None, None]
     protocol = PROTOCOLS["video-median"]

@@ -168,8 +168,8 @@ def run(
         )
         scored.append(found)
         if not quiet:
-            value = found.scores[0].metrics["abs_rel"]
-            err.print(f"{video.name}: Abs Rel {value:.3f} ({found.scores[0].protocol})")
+            shown = next(score for score in found.scores if score.metrics)
+            err.print(f"{video.name}: Abs Rel {shown.metrics['abs_rel']:.3f} ({shown.protocol})")
     assert first is not None
     report = Report(
         title=f"{job.name} on {data}",

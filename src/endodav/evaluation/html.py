@@ -112,7 +112,9 @@ def _bars(results: Sequence[ProtocolResult]) -> str:
     groups: dict[str, dict[str, float]] = {}
     for result in results:
         for sequence in result.sequences:
-            groups.setdefault(sequence.name, {})[result.protocol] = sequence.metrics["abs_rel"]
+            group = groups.setdefault(sequence.name, {})
+            if "abs_rel" in sequence.metrics:  # else the protocol found no fit
+                group[result.protocol] = sequence.metrics["abs_rel"]
     only = f" ({results[0].protocol})" if len(results) == 1 else ""
     return bar_chart(groups, f"{TITLES['abs_rel'].text} by sequence{only}", TITLES["abs_rel"].text)
 

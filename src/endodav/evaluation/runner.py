@@ -12,7 +12,9 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from endodav.data.files import explained
 from endodav.data.sequence import FrameRef
 from endodav.data.sequence import Sequence as Video
 from endodav.errors import InputError, RecipeError
+from endodav.evaluation.alignment import UndeterminedError
 from endodav.evaluation.pictures import Gallery, Pictures
 from endodav.evaluation.predict import PREDICTION, predict
 from endodav.evaluation.predictions import Prediction, open_prediction
@@ -34,6 +37,7 @@ from endodav.video.ahead import each_ahead
 
 DRIFT_LENGTHS = (110, 192, 300, 400, 500)  # frames, as in Video Depth Anything's figure
 METRIC = "metric"
+END: Any = object()  # of predictions or truths
 WRONG_UNIT = 30.0  # times too large or small: no network is that wrong, a unit is
 
 
@@ -143,19 +147,27 @@ def evaluate_video(
         pictures: whether to collect what a report shows.
 
     Raises:
-        InputError: frames or sizes do not match, or scale and shift cannot be found; it says where.
+        InputError: frames or sizes do not match, or no protocol finds scale and shift; it says
+            where. Where some do, the others have no metrics, but a note that says why.
     """
     _check_count(prediction.count, prediction, video)
     try:
         with Spool(_frames(prediction, video), scratch) as spool:
             _check_count(len(spool), prediction, video)
-            scores, gallery = [], None
+            scores, gallery, failed = [], None, list[UndeterminedError]()
             for protocol in protocols:
                 wanted = Gallery() if pictures and gallery is None else None
-                scores.append(
-                    _score(spool, prediction.kind, video, protocol, metrics, lengths, wanted)
-                )
+                try:
+                    scores.append(
+                        _score(spool, prediction.kind, video, protocol, metrics, lengths, wanted)
+                    )
+                except UndeterminedError as error:
+                    failed.append(error)
+                    scores.append(_undetermined(protocol, error))
+                    continue
                 gallery = gallery or wanted
+            if len(failed) == len(protocols):
+                raise failed[0]
     except InputError as error:
         raise InputError(f"{video.name}: {error}") from error
     return Scored(video.name, tuple(scores), gallery.finish() if gallery else None)
@@ -172,7 +184,14 @@ def _check_count(count: int | None, prediction: Prediction, video: Video) -> Non
 def _frames(prediction: Prediction, video: Video) -> Iterator[EvalFrame]:
     """Frames with the prediction at the size of the truth; pictures are not read."""
     truths = each_ahead(partial(_truth, video), video.refs)
-    for index, (values, truth) in enumerate(zip(prediction.maps(), truths, strict=False)):
+    for index, (values, truth) in enumerate(zip_longest(prediction.maps(), truths, fillvalue=END)):
+        if values is END:
+            return  # who counts the frames says that there are too few
+        if truth is END:
+            raise InputError(
+                f"{prediction.path} has more than the {len(video)} frames of {video.name}; predict "
+                "every frame of the sequence, and nothing else."
+            )
         if truth is None:
             truth = np.zeros(values.shape, np.float32)
         height, width = truth.shape
@@ -202,6 +221,13 @@ def _score(
     found = score_video(spool, kind, video, protocol, metrics, see)
     notes = (*_unit_notes(spool, protocol), *_sign_notes(spool), *found.notes)
     return replace(found, notes=notes, drift=_drift(spool, kind, protocol, lengths))
+
+
+def _undetermined(protocol: Protocol, error: UndeterminedError) -> VideoScore:
+    """What is left where a protocol finds no scale and shift and others do."""
+    return VideoScore(
+        protocol.name, 0, 0.0, {}, notes=(f"No errors under {protocol.name}: {error}",)
+    )
 
 
 def _drift(

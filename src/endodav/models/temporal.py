@@ -121,9 +121,8 @@ class TemporalAttention(nn.Module):
         """
         position = self.position[: window.shape[1]]
         query = self.query(window[:, -1] + position[-1]).unflatten(-1, (HEADS, -1))
-        key, value = (
-            layer.weight.unflatten(0, (HEADS, -1)) for layer in (self.key, self.value)
-        )  # [heads, channels of a head, channels]
+        by_head = HEADS, -1, window.shape[-1]
+        key, value = (layer.weight.view(by_head) for layer in (self.key, self.value))
         asked = torch.einsum("phd,hdc->phc", query, key) / math.sqrt(query.shape[-1])
         shares = (asked @ window.transpose(1, 2) + asked @ position.T).softmax(dim=-1)
         taken = shares @ window + shares @ position

@@ -15,12 +15,13 @@ from safetensors.torch import save_file
 
 from endodav.bench.machine import hardware, versions
 from endodav.bench.measure import to_and_fro
+from endodav.export.examples import central
 from endodav.inference.estimator import DepthEstimator
 from endodav.models.depth import build
 from endodav.models.presets import PRESETS
 from endodav.synthetic.demo import PATH as DEMO
 from endodav.synthetic.writer import write_video
-from endodav.types import Frame, RGBImage
+from endodav.types import Frame
 from endodav.video.source import open_source
 
 RESULTS = Path(__file__).parent / "results"
@@ -36,17 +37,6 @@ def default_video() -> Path:
     return next(iter(sorted(REAL_CLIP.glob("*.mp4"))), DEMO)
 
 
-def central(image: RGBImage, size: tuple[int, int]) -> RGBImage:
-    """The largest central part of a frame with the proportions of `size` (width, height).
-
-    Endoscopes see a round field in the middle of a wide frame; nothing is stretched.
-    """
-    height, width = image.shape[:2]
-    rows, columns = min(height, width * size[1] // size[0]), min(width, height * size[0] // size[1])
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return image[top : top + rows, left : left + columns]
-
-
 def read_frames(video: Path, count: int, size: tuple[int, int]) -> np.ndarray:
     """The first frames' central parts [time, height, width, 3] at `size` (width, height).
 
@@ -55,7 +45,7 @@ def read_frames(video: Path, count: int, size: tuple[int, int]) -> np.ndarray:
     with open_source(video) as source:
         images = [
             np.asarray(
-                Image.fromarray(central(frame.image, size)).resize(size, Image.Resampling.BOX)
+                Image.fromarray(central(frame.image, size[::-1])).resize(size, Image.Resampling.BOX)
             )
             for frame in islice(source, count)
         ]
@@ -78,7 +68,7 @@ def again(path: Path, size: tuple[int, int]) -> Iterator[Frame]:
     while True:
         with open_source(path) as source:
             for frame in source:
-                yield Frame(central(frame.image, size), index / source.info.fps, index)
+                yield Frame(central(frame.image, size[::-1]), index / source.info.fps, index)
                 index += 1
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from endodav.backends.convert import write_folder
 from endodav.models.depth import build
@@ -24,9 +25,16 @@ EXPORT_VIDEO = """
 import sys
 from pathlib import Path
 from endodav.backends.convert import write_folder
-from tests.backends.conftest import tiny
-write_folder(tiny("endodav-tiny"), Path(sys.argv[1]), "openvino", "fp32")
+from tests.backends.conftest import clip, tiny
+folder, precision = sys.argv[1:]
+fixed = [(56, 56), [clip(4, 56, 56)]] if precision == "int8" else []
+write_folder(tiny("endodav-tiny"), Path(folder), "openvino", precision, *fixed)
 """
+
+
+def clip(time: int, rows: int, columns: int, seed: int = 0) -> Tensor:
+    """Noise, the same each time."""
+    return torch.randn(time, 3, rows, columns, generator=torch.Generator().manual_seed(seed))
 
 
 def tiny(name: str) -> LoadedModel:
@@ -44,6 +52,13 @@ def tiny(name: str) -> LoadedModel:
     return LoadedModel(network.eval(), preset, describe(preset, name, "0" * 64))
 
 
+def export_video(folder: Path, precision: str) -> None:
+    """The video model for OpenVINO: in INT8 for 56x56 pixels, otherwise for any size."""
+    # In a process without the hook that checks annotations, for which a symbolic size is no int.
+    command = [sys.executable, "-c", EXPORT_VIDEO, str(folder), precision]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
 @pytest.fixture(scope="session")
 def video_model() -> LoadedModel:
     return tiny("endodav-tiny")
@@ -59,8 +74,7 @@ def video_export(video_model: LoadedModel, tmp_path_factory: pytest.TempPathFact
     """OpenVINO, any size."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
     folder = tmp_path_factory.mktemp("video")
-    # In a process without the hook that checks annotations, for which a symbolic size is no int.
-    subprocess.run([sys.executable, "-c", EXPORT_VIDEO, str(folder)], cwd=ROOT, check=True)
+    export_video(folder, "fp32")
     return folder
 
 

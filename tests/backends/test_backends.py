@@ -15,13 +15,11 @@ from endodav.errors import RecipeError, WeightsError
 from endodav.inference.predictor import ClipNetwork, StreamingNetwork
 from endodav.weights.runs import LoadedModel
 
+from .conftest import clip, export_video
+
 FP32_TOLERANCE = 1e-5  # of the largest value
 BF16_TOLERANCE = 5e-2  # of a random network; a trained one stays below 1e-2
 INT8_TOLERANCE = 0.2
-
-
-def clip(time: int, rows: int, columns: int, seed: int = 0) -> Tensor:
-    return torch.randn(time, 3, rows, columns, generator=torch.Generator().manual_seed(seed))
 
 
 def distance(got: Tensor, want: Tensor) -> float:
@@ -98,6 +96,23 @@ def test_int8_stays_close(image_model: LoadedModel, tmp_path: Path) -> None:
     write_folder(image_model, tmp_path, "openvino", "int8", (28, 28), [frames])
     got = open_folder(tmp_path, threads=1).model.predict_clip(frames)  # type: ignore[operator]
     want = image_model.model.predict_clip(frames)  # type: ignore[operator]
+    assert 0 < distance(got, want) < INT8_TOLERANCE
+
+
+@torch.inference_mode()
+def test_int8_stays_close_in_clips_and_streams(video_model: LoadedModel, tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="the extra openvino is not installed")
+    export_video(tmp_path, "int8")
+    exported = open_folder(tmp_path, threads=1).model
+    assert isinstance(exported, StreamingNetwork)
+    frames = clip(4, 56, 56)
+    want = video_model.model.predict_clip(frames)  # type: ignore[operator]
+    got = exported.decode(exported.encode(frames))
+    assert 0 < distance(got, want) < INT8_TOLERANCE
+    state = own_state = None
+    for frame in frames:
+        got, state = exported.step(frame[None], state)
+        want, own_state = video_model.model.step(frame[None], own_state)  # type: ignore[operator]
     assert 0 < distance(got, want) < INT8_TOLERANCE
 
 

@@ -65,7 +65,15 @@ class OpenVINO:
         """
         openvino = require("openvino", EXTRA)
         files = self.files(part)
-        model = quantised(openvino.Core().read_model(folder / files[0]), inputs)
+        model = openvino.Core().read_model(folder / files[0])
+        # Fixed sizes while it is calibrated, where all examples have them: faster, and some passes
+        # of OpenVINO fail on a clip of unknown length.
+        shapes = {name: {x.shape for x in examples} for name, examples in inputs}
+        left_open = {name: model.input(name).get_partial_shape() for name in shapes}
+        if all(len(found) == 1 for found in shapes.values()):
+            model.reshape({name: list(*found) for name, found in shapes.items()})
+        model = quantised(model, inputs)
+        model.reshape(left_open)
         # What is being read is mapped into memory, so it must not be written over.
         with TemporaryDirectory(dir=folder) as beside:
             openvino.save_model(model, Path(beside) / files[0], compress_to_fp16=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from endodav.backends.graphs import Size
@@ -17,7 +17,7 @@ from endodav.inference.alignment import least_squares, moments
 from endodav.inference.preprocess import network_input, network_size
 from endodav.models.presets import TEMPORAL_WINDOW, ModelPreset
 from endodav.synthetic import RenderedClip, render_clip
-from endodav.types import Kind
+from endodav.types import Kind, RGBImage
 from endodav.video.source import open_source
 
 FAMILIES = ("colon", "laparoscopy", "airway")  # scenes that look least like each other
@@ -49,8 +49,8 @@ def rendered(preset: ModelPreset, size: Size | None, seed: int) -> list[Example]
     return [Example(_prepared(clip.images, preset), clip) for clip in clips]
 
 
-def filmed(preset: ModelPreset, videos: Sequence[Path]) -> list[Example]:
-    """The first window of each video.
+def filmed(preset: ModelPreset, size: Size | None, videos: Sequence[Path]) -> list[Example]:
+    """The first window of each video; where the export has one size, what fits its proportions.
 
     Raises:
         InputError: a video cannot be read.
@@ -59,8 +59,25 @@ def filmed(preset: ModelPreset, videos: Sequence[Path]) -> list[Example]:
     for path in videos:
         with open_source(path) as source:
             images = [frame.image for frame in islice(source, TEMPORAL_WINDOW)]
+        if size is not None:
+            images = [central(image, size) for image in images]
         examples.append(Example(_prepared(images, preset)))
     return examples
+
+
+def central(image: UInt8[np.ndarray, "image_height image_width 3"], proportions: Size) -> RGBImage:
+    """The largest central part of a frame with the proportions of (rows, columns).
+
+    Endoscopes see a round field in the middle of a wide frame; nothing is stretched.
+
+    >>> central(np.zeros((720, 1280, 3), np.uint8), (224, 280)).shape
+    (720, 900, 3)
+    """
+    height, width = image.shape[:2]
+    rows = min(height, width * proportions[0] // proportions[1])
+    columns = min(width, height * proportions[1] // proportions[0])
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return image[top : top + rows, left : left + columns]
 
 
 def abs_rel(depth: Float[Tensor, "time rows columns"], clip: RenderedClip, kind: Kind) -> float:

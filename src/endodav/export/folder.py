@@ -66,7 +66,7 @@ def export(
         examples = []
         if precision == INT8:
             preset = sized(loaded.preset, size)
-            examples = [*rendered(preset, size, CALIBRATION_SEED), *filmed(preset, videos)]
+            examples = [*rendered(preset, size, CALIBRATION_SEED), *filmed(preset, size, videos)]
         clips = [example.frames for example in examples]
         card = write_folder(loaded, partial, format_name, precision, size, clips)
         parity = measure(loaded, open_folder(partial), size)

@@ -6,18 +6,20 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from endodav.errors import RecipeError
+from endodav.inference.estimator import DepthEstimator
 from endodav.training.adaptation import trainer
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.data import draw_batch
 from endodav.training.adaptation.engine import launch
 from endodav.training.adaptation.footage import Footage
-from endodav.training.adaptation.recipe import AdaptRecipe
+from endodav.training.adaptation.recipe import AdaptRecipe, read_recipe
 from endodav.training.adaptation.run import Adaptation, Best
 from endodav.training.adaptation.trainer import adapt
 from endodav.training.adaptation.watch import Watcher
@@ -194,3 +196,24 @@ def test_the_unit_of_the_base_does_not_matter(footage: Footage) -> None:
 
     assert losses("median", 1.0) == pytest.approx(losses("median", 2.0**-10), rel=1e-4)
     assert losses("as-released", 1.0) != pytest.approx(losses("as-released", 2.0**-10), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["af-sfm", "endodac", "endoufm"])
+def test_what_other_recipes_leave_estimates_depth(
+    name: str, footage: Footage, tmp_path: Path
+) -> None:
+    recipe = read_recipe(name, steps=1)
+    depth = {} if recipe.depth.family == "resnet" else {"image_shape": (32, 32)}
+    small = changed(
+        recipe,
+        data={"size": (64, 64), "targets": 2},
+        depth=depth,
+        schedule={"spatial_steps": 1, "warm_up_steps": 0},
+        watch={"steps": 0, "clips": 1},
+    )
+    adapt(small, footage, tmp_path / "run")
+    estimator = DepthEstimator.from_pretrained(str(tmp_path / "run"), precision="fp32")
+    maps = list(estimator.run(tmp_path / "images"))
+    assert len(maps) == 6
+    assert all(frame.values.shape == (80, 80) for frame in maps)
+    assert all(np.isfinite(frame.values).all() and frame.values.std() > 0 for frame in maps)

@@ -60,6 +60,8 @@ def test_a_run_is_watched_resumed_and_used(endodav, footage, recipe, tmp_path):
     assert "step 2 of 2" in done.err
     assert "held out: photometric" in done.err
     assert (tmp_path / "run" / "report.html").exists()
+    assert "Photometric error: adapted is" in done.err
+    assert "% below base" in (tmp_path / "run" / "consistency.md").read_text()
     again = endodav("adapt", footage, "--out", "run", "--resume", "--steps", 3, "--quiet")
     assert again.code == 0, again.err
     assert "reprojection" not in again.err

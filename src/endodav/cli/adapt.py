@@ -10,6 +10,8 @@ from rich.table import Table
 
 from endodav.cli.console import err, plain_warnings
 from endodav.cli.options import Device, Roi, chosen_field
+from endodav.evaluation.reproduction import write_table
+from endodav.training.adaptation.consistency import consistency_table, open_run
 from endodav.training.adaptation.engine import Engine, launch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe, bundled_recipes, read_recipe
@@ -19,6 +21,7 @@ from endodav.training.adaptation.trainer import RECIPE_FILE
 from endodav.training.adaptation.trainer import adapt as run_adaptation
 from endodav.training.trainer import silent
 from endodav.training.watch import Record, Report
+from endodav.weights.runs import ADAPTER_FILE
 
 GIBIBYTE = 2**30
 LEFT_OUT = ("norm", "rate", "seconds", "skipped", "step", "temporal")  # of a line on the screen
@@ -81,6 +84,17 @@ def adapt(
         )
     if speaks:
         err.print(f"Adapter: {weights}\nReport: {out / 'report.html'}", markup=False)
+        # Opening a run starts an engine, which processes that work together cannot do again.
+        if found.held_out and weights.name == ADAPTER_FILE and engine.processes == 1:
+            _judge(out, found, plan.watch.clips, engine)
+
+
+def _judge(run: Path, found: Footage, clips: int, engine: Engine) -> None:
+    """Say whether the adapted depth explains the held-out footage better than the base's."""
+    table = consistency_table(open_run(run, engine.device), found, clips)
+    write_table(table, run / "consistency")
+    for note in table.notes:
+        err.print(note, markup=False)
 
 
 def _recipe(

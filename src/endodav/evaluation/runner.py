@@ -24,6 +24,7 @@ from endodav.data.sequence import FrameRef
 from endodav.data.sequence import Sequence as Video
 from endodav.errors import InputError, RecipeError
 from endodav.evaluation.alignment import UndeterminedError
+from endodav.evaluation.metrics import ALL
 from endodav.evaluation.pictures import Gallery, Pictures
 from endodav.evaluation.predict import PREDICTION, predict
 from endodav.evaluation.predictions import Prediction, open_prediction
@@ -152,7 +153,8 @@ def evaluate_video(
     """
     _check_count(prediction.count, prediction, video)
     try:
-        with Spool(_frames(prediction, video), scratch) as spool:
+        whole = pictures or not set(ALL).issuperset(metrics)
+        with Spool(_frames(prediction, video), scratch, whole=whole) as spool:
             _check_count(len(spool), prediction, video)
             scores, gallery, failed = [], None, list[UndeterminedError]()
             for protocol in protocols:

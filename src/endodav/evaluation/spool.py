@@ -47,13 +47,17 @@ class Spool:
     Args:
         frames: prediction and truth, in order; truth comes back as 0 where it is unknown.
         folder: where the scratch file is made, made if absent; the system's own if not given.
+        whole: keep predictions where the truth is unknown, too; else `known` is all there is.
 
     Raises:
         InputError: sizes of a frame differ, or a prediction is not finite.
         OutputError: the scratch file cannot be written.
     """
 
-    def __init__(self, frames: Iterable[EvalFrame], folder: Path | None = None) -> None:
+    def __init__(
+        self, frames: Iterable[EvalFrame], folder: Path | None = None, *, whole: bool = True
+    ) -> None:
+        self._whole = whole
         self.not_positive = 0.0  # share of predicted values that are zero or negative
         self._places: list[_Place] = []
         try:
@@ -104,13 +108,15 @@ class Spool:
         found = known(len(self), frame)
         size = found.truth.size
         place = _Place(self._file.tell(), frame.truth.shape, size, found.largest)
-        elsewhere = frame.prediction.ravel().take(np.flatnonzero(~frame.valid))
-        for values in (found.prediction, found.truth, elsewhere):
+        for values in (found.prediction, found.truth):
             self._file.write(np.asarray(values, np.float32).data)
-        if elsewhere.size:
+        if self._whole and size < frame.valid.size:
+            elsewhere = frame.prediction.ravel().take(np.flatnonzero(~frame.valid))
+            self._file.write(np.asarray(elsewhere, np.float32).data)
             self._file.write(np.packbits(frame.valid).data)
         self._places.append(place)
-        self.not_positive += 1 - np.count_nonzero(frame.prediction > 0) / frame.prediction.size
+        if frame.prediction.min() <= 0:
+            self.not_positive += np.count_nonzero(frame.prediction <= 0) / frame.prediction.size
 
     def _known(self, place: _Place) -> Known:
         self._file.seek(place.offset)
@@ -118,6 +124,7 @@ class Spool:
         return Known(prediction, truth, place.largest)
 
     def _frame(self, place: _Place) -> EvalFrame:
+        assert self._whole, "only the known pixels were kept"
         found = self._known(place)
         if place.known == math.prod(place.shape):
             prediction, truth = (values.reshape(place.shape) for values in found[:2])

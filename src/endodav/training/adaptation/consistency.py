@@ -157,4 +157,5 @@ def _gain(rows: Sequence[Row], metric: str) -> str:
     base, adapted = (row.scores[metric] for row in rows)
     gain = bootstrap(100 * (base - adapted) / base.mean())
     verdict = "" if gain.significant else ", not significantly"
-    return f"{COLUMNS[metric].title.capitalize()}: {ADAPTED} is {in_print(gain, 1)} % below {BASE}{verdict}."
+    title = COLUMNS[metric].title.capitalize()
+    return f"{title}: {ADAPTED} is {in_print(gain, 1)} % below {BASE}{verdict}."

@@ -24,10 +24,13 @@ import torch
 from common import default_video, read_frames, seeded_weights, store
 from reference import naive_depth
 
+from endodav.backends.convert import INT8
 from endodav.bench.machine import MEGABYTE
 from endodav.bench.timing import Spread, in_turns
 from endodav.errors import EndoDAVError
+from endodav.export.folder import export
 from endodav.inference.estimator import DepthEstimator
+from endodav.inference.preprocess import network_size
 
 REFERENCE = "reference"
 WAYS = ("torch:fp32", "torch:bf16", "onnx:fp32", "openvino:fp32", "openvino:bf16", "openvino:int8")
@@ -36,8 +39,14 @@ TARGETS = {"cpu": {"torch:fp32": 1.5, "openvino:bf16": 4.0, "openvino:int8": 5.0
 
 
 def load(model: str, weights: Path, way: str, args: argparse.Namespace) -> DepthEstimator:
-    """The architecture with seeded weights, run one way."""
+    """The architecture with seeded weights, run one way; for INT8 exported and calibrated first."""
     backend, precision = way.split(":")
+    if precision == INT8:
+        plain = load(model, weights, "torch:fp32", args)
+        size = network_size(*args.size[::-1], plain.loaded.preset.preprocessing, min(args.size))
+        folder = weights.with_name(way.replace(":", "-"))
+        export(plain.loaded, folder, backend, precision, size)
+        return DepthEstimator.from_pretrained(str(folder), device=args.device)
     return DepthEstimator.from_pretrained(
         model, weights=weights, device=args.device, precision=precision, backend=backend,
         input_size=min(args.size),

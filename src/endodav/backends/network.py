@@ -53,7 +53,7 @@ class BackendNetwork(nn.Module):
                 f"(rows x columns), but this video needs {_told(size)}; export it again with "
                 f"--size {_told(size)} or --size dynamic."
             )
-        return _together([self._encoder(frame[None]) for frame in frames.numpy()])
+        return _together(self._encoder.each([[frame[None]] for frame in frames.numpy()]))
 
     def decode(
         self, maps: list[Float[Tensor, "time _ _ _"]]
@@ -68,10 +68,9 @@ class BackendNetwork(nn.Module):
         return self.decode(self.encode(frames))
 
     def _depth(self, by_frame: list[np.ndarray]) -> Tensor:
-        count = len(by_frame[0])
-        (depth,) = _together(
-            [self._decoder(*(level[k : k + 1] for level in by_frame)) for k in range(count)]
-        )
+        frames = range(len(by_frame[0]))
+        examples = [[level[k : k + 1] for level in by_frame] for k in frames]
+        (depth,) = _together(self._decoder.each(examples))
         return depth
 
 

@@ -137,14 +137,21 @@ class ONNXParts:
                 f"{wanted} does not start here; see that the libraries of CUDA and TensorRT are "
                 "installed, or choose another backend."
             )
-        names = [entry.name for entry in session.get_inputs()]
+        return _Session(session)
 
-        def run(*inputs: Array) -> list[Array]:
-            feeds = {name: np.ascontiguousarray(x) for name, x in zip(names, inputs, strict=True)}
-            outputs: list[Array] = session.run(None, feeds)
-            return outputs
 
-        return run
+class _Session(Part):
+    """A part in a session of its own."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._names = [entry.name for entry in session.get_inputs()]
+
+    def __call__(self, *inputs: Array) -> list[Array]:
+        named = zip(self._names, inputs, strict=True)
+        feeds = {name: np.ascontiguousarray(x) for name, x in named}
+        outputs: list[Array] = self._session.run(None, feeds)
+        return outputs
 
 
 def _provider_options(provider: str, precision: str, cache: Path | None) -> dict[str, str]:

@@ -24,8 +24,12 @@ class Part(Protocol):
     """One part of a network, loaded."""
 
     def __call__(self, *inputs: Array) -> list[Array]:
-        """Its outputs, in memory of their own."""
+        """Its outputs, in memory of their own; as soon as possible."""
         ...
+
+    def each(self, examples: Sequence[Sequence[Array]]) -> list[list[Array]]:
+        """Outputs of several inputs of one size, in order; as many a second as possible."""
+        return [self(*inputs) for inputs in examples]
 
 
 @runtime_checkable

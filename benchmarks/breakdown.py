@@ -35,11 +35,12 @@ KEPT = 64  # frames gone through to and fro
 def parts_of(network: nn.Module) -> Mapping[str, Iterable[nn.Module]]:
     """The parts of a video network, in the order in which a frame passes them."""
     encoder, head = network.encoder, network.head
+    sides = [fusion.lateral for fusion in head.fuse if fusion.lateral is not None]
     return {
         "patches": [encoder.patch_embed],
         "attention in a frame": [block.attention for block in encoder.blocks],
         "MLP": [block.mlp for block in encoder.blocks],
-        "maps of four levels": [*head.project, *head.resize, *head.lateral],
+        "maps of four levels": [*head.project, *head.resize, *head.lateral, *sides],
         "attention over time": list(network.motion),
         "fusion": list(head.fuse),
         "output": [head.output],

@@ -8,7 +8,7 @@ either one map at 14 times the patch grid, or a pyramid of four at 16, 8, 4 and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,9 @@ class Fusion(nn.Module):
     Args:
         features: channels of all maps.
         lateral: whether a map is added; the coarsest block only refines what it starts from.
+
+    Attributes:
+        lateral: refines the map, before it is given to this block; None where there is none.
     """
 
     def __init__(self, features: int, lateral: bool) -> None:
@@ -63,8 +66,8 @@ class Fusion(nn.Module):
         size: Size,
     ) -> Float[Tensor, "batch features new_rows new_columns"]:
         """Fuse, at `size`."""
-        if self.lateral is not None:
-            path = path + self.lateral(lateral)
+        if lateral is not None:
+            path = path + lateral
         # A mean of projections is the projection of the mean, so it is done where pixels are fewer.
         return resize(self.project(self.refine(path)), size)
 
@@ -172,7 +175,7 @@ class DPTHead(nn.Module):
     ) -> list[Float[Tensor, "frames _ _ _"]]:
         """What each frame gives by itself: a pyramid of four maps, finest first.
 
-        The two finer ones have their final number of channels; the coarser ones are yet to mix.
+        The two finer ones are as their fusions add them; the coarser ones are yet to mix.
 
         Args:
             taps: tokens [frames, tokens, channels] of four blocks, patches last; what comes before
@@ -183,12 +186,12 @@ class DPTHead(nn.Module):
             resized(project(_as_map(tap, grid)))
             for tap, project, resized in zip(taps, self.project, self.resize, strict=True)
         ]
-        return [*(self.lateral[level](maps[level]) for level in range(MIXED)), *maps[MIXED:]]
+        return [*(self._side(level, maps[level]) for level in range(MIXED)), *maps[MIXED:]]
 
     def exchange(
         self, maps: list[Float[Tensor, "frames _ _ _"]], mix: Mix = no_mix
     ) -> list[Float[Tensor, "frames features _ _"]]:
-        """The maps of `reassemble`, the coarser ones mixed, all with as many channels."""
+        """The maps of `reassemble`, the coarser ones mixed, all as their fusions take them."""
         return [*maps[:MIXED], *self._mixed(maps[MIXED], maps[COARSE], mix)]
 
     def fuse_maps(
@@ -254,9 +257,14 @@ class DPTHead(nn.Module):
         return outputs
 
     def _mixed(self, map_2: Tensor, map_3: Tensor, mix: Mix) -> tuple[Tensor, Tensor]:
-        """The coarser maps, mixed, with as many channels as the others."""
-        lateral_2, lateral_3 = self.lateral[MIXED:]
-        return lateral_2(mix(0, map_2)), lateral_3(mix(1, map_3))
+        """The coarser maps, mixed, as their fusions take them."""
+        return self._side(MIXED, mix(0, map_2)), self._side(COARSE, mix(1, map_3))
+
+    def _side(self, level: int, x: Tensor) -> Tensor:
+        """A map as its fusion adds it to the path, or, the coarsest one, begins with it."""
+        x = self.lateral[level](x)
+        refine = cast(Fusion, self.fuse[level]).lateral
+        return x if refine is None else refine(x)
 
 
 def halvings(

@@ -12,7 +12,7 @@ from torch import Tensor
 from endodav.backends.convert import open_folder, run_outside, write_folder
 from endodav.backends.portable import portable
 from endodav.errors import RecipeError, WeightsError
-from endodav.inference.predictor import ClipNetwork, StreamingNetwork
+from endodav.inference.predictor import ClipNetwork, ConcurrentNetwork, StreamingNetwork
 from endodav.weights.runs import LoadedModel
 
 from .conftest import clip, export_video
@@ -26,6 +26,12 @@ def distance(got: Tensor, want: Tensor) -> float:
     assert got.shape == want.shape
     assert want.std() > 0
     return float((got - want).abs().max() / want.abs().max())
+
+
+def streamed(network: object, frame: Tensor, state: object) -> tuple[Tensor, object]:
+    assert isinstance(network, StreamingNetwork)
+    assert isinstance(network, ClipNetwork)
+    return network.advance(network.encode(frame[None]), state)
 
 
 @pytest.mark.parametrize("size", [(28, 42), (56, 56), (70, 84)])
@@ -55,12 +61,29 @@ def test_openvino_clips_of_any_size(
 def test_openvino_streams_beyond_its_memory(video_model: LoadedModel, video_export: Path) -> None:
     exported = open_folder(video_export, threads=1).model
     assert isinstance(exported, StreamingNetwork)
-    assert isinstance(video_model.model, StreamingNetwork)
     state = own_state = None
     for frame in clip(45, 28, 42):
-        got, state = exported.step(frame[None], state)
-        want, own_state = video_model.model.step(frame[None], own_state)
+        got, state = streamed(exported, frame, state)
+        want, own_state = streamed(video_model.model, frame, own_state)
         assert distance(got, want) < FP32_TOLERANCE
+
+
+@torch.inference_mode()
+def test_openvino_streams_the_same_while_it_encodes_ahead(video_export: Path) -> None:
+    exported = open_folder(video_export).model
+    assert isinstance(exported, ConcurrentNetwork)
+    frames = list(clip(3, 28, 42))
+    alone, beside = list[Tensor](), list[Tensor]()
+    with exported.encoding_ahead():
+        state = None
+        for frame in frames:
+            depth, state = streamed(exported, frame, state)
+            beside.append(depth)
+    state = None
+    for frame in frames:
+        depth, state = streamed(exported, frame, state)
+        alone.append(depth)
+    assert distance(torch.cat(beside), torch.cat(alone)) < FP32_TOLERANCE
 
 
 @torch.inference_mode()
@@ -111,8 +134,8 @@ def test_int8_stays_close_in_clips_and_streams(video_model: LoadedModel, tmp_pat
     assert 0 < distance(got, want) < INT8_TOLERANCE
     state = own_state = None
     for frame in frames:
-        got, state = exported.step(frame[None], state)
-        want, own_state = video_model.model.step(frame[None], own_state)  # type: ignore[operator]
+        got, state = streamed(exported, frame, state)
+        want, own_state = streamed(video_model.model, frame, own_state)
     assert 0 < distance(got, want) < INT8_TOLERANCE
 
 

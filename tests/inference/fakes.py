@@ -72,8 +72,8 @@ class Overflowing(ByFrame):
         self.types.append(mixed.dtype)
         return (mixed + mixed).mean(dim=1)
 
-    def step(self, frame: Tensor, state: int | None) -> tuple[Tensor, int]:
-        return self.predict_clip(frame), 0 if state is None else state + 1
+    def advance(self, maps: list[Tensor], state: int | None) -> tuple[Tensor, int]:
+        return self.predict_clip(maps[0]), 0 if state is None else state + 1
 
 
 class Broken(ByFrame):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import get_ident
+
 import numpy as np
 import pytest
 import torch
@@ -19,14 +23,38 @@ class Counting(nn.Module):
     """Depth is the number of frames remembered."""
 
     def encode(self, frames: Tensor) -> list[Tensor]:
-        raise AssertionError(f"{len(frames)} frames at once; a stream goes step by step")
+        assert len(frames) == 1, "a stream goes step by step"
+        return [frames[:, 0]]
 
     def decode(self, maps: list[Tensor]) -> Tensor:
         raise AssertionError(f"a clip of {len(maps[0])} frames; a stream goes step by step")
 
-    def step(self, frame: Tensor, state: int | None) -> tuple[Tensor, int]:
+    def advance(self, maps: list[Tensor], state: int | None) -> tuple[Tensor, int]:
         past = 0 if state is None else state
-        return torch.full_like(frame[:, 0], float(past)), past + 1
+        return torch.full_like(maps[0], float(past)), past + 1
+
+
+class Ahead(Counting):
+    """Encoded in another thread than it is advanced in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: dict[str, set[int]] = {"encode": set(), "advance": set()}
+        self.now = False
+
+    @contextmanager
+    def encoding_ahead(self) -> Iterator[None]:
+        self.now = True
+        yield
+        self.now = False
+
+    def encode(self, frames: Tensor) -> list[Tensor]:
+        self.threads["encode"].add(get_ident())
+        return super().encode(frames)
+
+    def advance(self, maps: list[Tensor], state: int | None) -> tuple[Tensor, int]:
+        self.threads["advance"].add(get_ident())
+        return super().advance(maps, state)
 
 
 def stream(network: nn.Module, **options: object) -> StreamingDepth:
@@ -158,3 +186,14 @@ def test_real_clips_have_no_cuts_but_between_them(real_data):
     assert not any(found[0])
     assert found[1][0]
     assert not any(found[1][1:])
+
+
+def test_frames_are_encoded_ahead_where_the_network_can():
+    network = Ahead()
+    made = stream(network)
+    images = np.concatenate([moved(scene(1), 4), moved(scene(2), 3)])
+    assert ages(made, images) == [0, 1, 2, 3, 0, 1, 2]
+    assert not network.now
+    assert network.threads["encode"].isdisjoint(network.threads["advance"])
+    made.step(next(frames_of(images)))  # a live frame has nothing beside it
+    assert get_ident() in network.threads["encode"]

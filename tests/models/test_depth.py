@@ -124,7 +124,7 @@ def test_sides_must_divide_into_patches(video: VideoDepthAnything, size: tuple[i
 @torch.inference_mode()
 def test_first_streamed_frame_is_a_clip_of_one(video: VideoDepthAnything) -> None:
     frames = clip(1)
-    depth, _ = video.step(frames[:, 0], None)
+    depth, _ = video.advance(video.encode(frames[:, 0]), None)
     assert_same(depth, video(frames)[:, 0])
 
 
@@ -143,8 +143,8 @@ def test_second_streamed_frame_is_the_last_of_a_clip_of_repeats(video: VideoDept
             if attention not in first_ones:
                 attention.out.weight.data.zero_()
     first, second = clip(1, seed=1), clip(1, seed=2)
-    _, state = model.eval().step(first[:, 0], None)
-    streamed, _ = model.step(second[:, 0], state)
+    _, state = model.eval().advance(model.encode(first[:, 0]), None)
+    streamed, _ = model.advance(model.encode(second[:, 0]), state)
     offline = model(torch.cat([first.expand(-1, 31, -1, -1, -1), second], dim=1))
     assert_same(streamed, offline[:, -1])
 
@@ -157,18 +157,18 @@ def test_endodav_streams_as_its_base_does(video: VideoDepthAnything) -> None:
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     state = tuned_state = None
     for frame in clip(3).unbind(1):
-        depth, state = video.step((frame - mean) / std, state)
-        disparity, tuned_state = tuned.step(frame, tuned_state)
+        depth, state = video.advance(video.encode((frame - mean) / std), state)
+        disparity, tuned_state = tuned.advance(tuned.encode(frame), tuned_state)
         assert_same(disparity, depth)
 
 
 @torch.inference_mode()
 def test_a_stream_step_leaves_its_state_as_it_was(video: VideoDepthAnything) -> None:
     frames = clip(3)[0]
-    _, state = video.step(frames[:1], None)
+    _, state = video.advance(video.encode(frames[:1]), None)
     before = [[tensor.clone() for tensor in entry] for entry in state.entries]
-    once, next_state = video.step(frames[1:2], state)
-    again, _ = video.step(frames[1:2], state)
+    once, next_state = video.advance(video.encode(frames[1:2]), state)
+    again, _ = video.advance(video.encode(frames[1:2]), state)
     assert torch.equal(once, again)
     assert next_state is not state
     for entry, kept in zip(state.entries, before, strict=True):

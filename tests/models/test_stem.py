@@ -29,7 +29,7 @@ def test_depth_has_the_size_of_the_image_and_streams() -> None:
     clip = torch.rand(1, 3, 3, 48, 64)
     with torch.inference_mode():
         depth = model(clip)
-        first, _ = model.step(clip[:, 0], None)
+        first, _ = model.advance(model.encode(clip[:, 0]), None)
     assert depth.shape == (1, 3, 48, 64)
     # fresh motion modules add nothing, so the first frame knows of no other
     torch.testing.assert_close(first, depth[:, 0])

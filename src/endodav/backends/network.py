@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -29,6 +30,7 @@ class BackendNetwork(nn.Module):
         super().__init__()
         self.size, self.name = size, name
         self._open = open_part
+        self._shared = False
 
     @cached_property
     def _encoder(self) -> Part:
@@ -53,13 +55,22 @@ class BackendNetwork(nn.Module):
                 f"(rows x columns), but this video needs {_told(size)}; export it again with "
                 f"--size {_told(size)} or --size dynamic."
             )
-        return _together(self._encoder.each([[frame[None]] for frame in frames.numpy()]))
+        return _together(self._each(self._encoder, [[frame[None]] for frame in frames.numpy()]))
 
     def decode(
         self, maps: list[Float[Tensor, "time _ _ _"]]
     ) -> Float[Tensor, "time out_height out_width"]:
         """Depth of the frames of a clip, each by itself."""
         return self._depth([level.numpy() for level in maps])
+
+    @contextmanager
+    def encoding_ahead(self) -> Iterator[None]:
+        """While this lasts, one frame is encoded at the same time as another is decoded."""
+        self._shared = True
+        try:
+            yield
+        finally:
+            self._shared = False
 
     def predict_clip(
         self, frames: Float[Tensor, "time 3 height width"]
@@ -70,8 +81,16 @@ class BackendNetwork(nn.Module):
     def _depth(self, by_frame: list[np.ndarray]) -> Tensor:
         frames = range(len(by_frame[0]))
         examples = [[level[k : k + 1] for level in by_frame] for k in frames]
-        (depth,) = _together(self._decoder.each(examples))
+        (depth,) = _together(self._each(self._decoder, examples))
         return depth
+
+    def _each(self, part: Part, examples: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+        if len(examples) == 1:
+            return [self._alone(part, examples[0])]
+        return part.each(examples)
+
+    def _alone(self, part: Part, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        return part.beside(*inputs) if self._shared else part(*inputs)
 
 
 class VideoBackendNetwork(BackendNetwork):
@@ -96,17 +115,17 @@ class VideoBackendNetwork(BackendNetwork):
         map_0, map_1, map_2, map_3 = (level.numpy() for level in maps)
         return self._depth([map_0, map_1, *self._window(map_2, map_3)])
 
-    def step(
-        self, frame: Float[Tensor, "1 3 height width"], state: TemporalState | None
+    def advance(
+        self, maps: list[Float[Tensor, "1 _ _ _"]], state: TemporalState | None
     ) -> tuple[Float[Tensor, "1 out_height out_width"], TemporalState]:
         """Depth of the next frame of a stream, and the state for the one after it."""
-        map_0, map_1, map_2, map_3 = (level.numpy() for level in self.encode(frame))
+        map_0, map_1, *coarse = (level.numpy() for level in maps)
         if state is None:
-            path_2, path_3, *left = self._first(map_2, map_3)
+            path_2, path_3, *left = self._alone(self._first, coarse)
         else:
             context = zip(*state.context(), strict=True)
             seen = (torch.stack(entries, dim=2).numpy() for entries in context)
-            path_2, path_3, *left = self._next(map_2, map_3, *seen)
+            path_2, path_3, *left = self._alone(self._next, [*coarse, *seen])
         entry = tuple(torch.from_numpy(x) for x in left)
         after = TemporalState.start(entry) if state is None else state.then(entry)
         return self._depth([map_0, map_1, path_2, path_3]), after

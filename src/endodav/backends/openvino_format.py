@@ -7,7 +7,8 @@ its own, which spares the cores from waiting for each other after every layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +21,8 @@ from endodav.backends.runtime import Array, Part, damaged, quantised, require
 
 EXTRA = "openvino"
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "bf16"}
-MOST_COMPILED = 4  # sizes of one part that stay compiled, for one frame or for several at a time
+MOST_COMPILED = 4  # sizes of one part, and ways to run it, that stay compiled
+ALONE, BESIDE, EACH = "alone", "beside", "each"  # the ways: `Part`'s methods
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -109,16 +111,8 @@ class OpenVINOParts:
         self, folder: Path, precision: str, threads: int | None = None, cache: Path | None = None
     ) -> None:
         self._core = require("openvino", EXTRA).Core()
-        self._folder = folder
-        self._options: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
-        }
-        if threads is not None:
-            self._options |= {"INFERENCE_NUM_THREADS": threads}
-        if cache is not None:
-            # OpenVINO's key of a compiled graph leaves the precision out and would mix them up.
-            own = cache / f"openvino-{HINTS[precision]}-{threads or 'all'}"
-            self._options |= {"CACHE_DIR": str(own)}
+        self._folder, self._precision = folder, precision
+        self._threads, self._cache = threads, cache
 
     def open(self, part: str) -> Part:
         """One part.
@@ -133,47 +127,68 @@ class OpenVINOParts:
             raise damaged(path) from error
         return _Compiled(self._core, model, self._options)
 
+    def _options(self, goal: str) -> dict[str, Any]:
+        """How a part is compiled to be run as the method of `Part` with that name."""
+        hint = "THROUGHPUT" if goal == EACH else "LATENCY"
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": HINTS[self._precision],
+            "PERFORMANCE_HINT": hint,
+        }
+        if goal == BESIDE:
+            threads = max((self._threads or os.cpu_count() or 1) // 2, 1)
+            # Pinned threads of two parts would meet on the same cores.
+            options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+        elif self._threads is not None:
+            options |= {"INFERENCE_NUM_THREADS": self._threads}
+        if self._cache is not None:
+            # OpenVINO's key of a compiled graph leaves some options out and would mix them up.
+            own = f"openvino-{HINTS[self._precision]}-{self._threads or 'all'}-{goal}"
+            options |= {"CACHE_DIR": str(self._cache / own)}
+        return options
+
 
 class _Compiled(Part):
-    """A part, compiled for each size that it meets."""
+    """A part, compiled for each size that it meets and each way to run it."""
 
-    def __init__(self, core: Any, model: Any, options: dict[str, Any]) -> None:
+    def __init__(self, core: Any, model: Any, options: Callable[[str], dict[str, Any]]) -> None:
         self._core, self._model, self._options = core, model, options
         self._compiled: dict[tuple[Shapes, str], Any] = {}
 
     def __call__(self, *inputs: Array) -> list[Array]:
-        results = self._requests(inputs, "LATENCY")[0].infer(_contiguous(inputs), share_inputs=True)
-        return list(results.values())
+        return self._infer(ALONE, inputs)
+
+    def beside(self, *inputs: Array) -> list[Array]:
+        return self._infer(BESIDE, inputs)
 
     def each(self, examples: Sequence[Sequence[Array]]) -> list[list[Array]]:
-        if len(examples) == 1:
-            return [self(*examples[0])]
         found: list[list[Array]] = [[] for _ in examples]
 
         def keep(request: Any, place: int) -> None:
             found[place] = [output.data.copy() for output in request.output_tensors]
 
-        queue = self._requests(examples[0], "THROUGHPUT")
+        queue = self._requests(EACH, examples[0])
         queue.set_callback(keep)
         for place, inputs in enumerate(examples):
             queue.start_async(_contiguous(inputs), place)
         queue.wait_all()
         return found
 
-    def _requests(self, inputs: Sequence[Array], hint: str) -> Any:
+    def _infer(self, goal: str, inputs: Sequence[Array]) -> list[Array]:
+        request = self._requests(goal, inputs)[0]
+        return list(request.infer(_contiguous(inputs), share_inputs=True).values())
+
+    def _requests(self, goal: str, inputs: Sequence[Array]) -> Any:
         """As many requests as run at once for inputs of this size."""
-        shapes = tuple(x.shape for x in inputs)
-        if (shapes, hint) not in self._compiled:
+        key = tuple(x.shape for x in inputs), goal
+        if key not in self._compiled:
             if len(self._compiled) == MOST_COMPILED:
                 self._compiled.pop(next(iter(self._compiled)))
             model = self._model.clone()
-            model.reshape(dict(enumerate(shapes)))
-            compiled = self._core.compile_model(
-                model, "CPU", self._options | {"PERFORMANCE_HINT": hint}
-            )
+            model.reshape(dict(enumerate(key[0])))
+            compiled = self._core.compile_model(model, "CPU", self._options(goal))
             # A queue of no given length has one request for each stream.
-            self._compiled[shapes, hint] = require("openvino", EXTRA).AsyncInferQueue(compiled)
-        return self._compiled[shapes, hint]
+            self._compiled[key] = require("openvino", EXTRA).AsyncInferQueue(compiled)
+        return self._compiled[key]
 
 
 def _contiguous(inputs: Sequence[Array]) -> list[Array]:

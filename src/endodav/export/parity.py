@@ -93,8 +93,8 @@ def deviation(got: Tensor, want: Tensor) -> Deviation:
 def _streamed(network: Any, other: Any, frames: Tensor) -> Deviation:
     state = other_state = None
     for frame in frames:
-        want, state = network.step(frame[None], state)
-        got, other_state = other.step(frame[None], other_state)
+        want, state = network.advance(network.encode(frame[None]), state)
+        got, other_state = other.advance(other.encode(frame[None]), other_state)
     return deviation(got, want)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -44,10 +45,22 @@ class ClipNetwork(Protocol):
 class StreamingNetwork(Protocol):
     """What a network with a memory can do."""
 
-    def step(
-        self, frame: Float[Tensor, "batch 3 rows columns"], state: TemporalState
+    def advance(
+        self, maps: list[Float[Tensor, "batch _ _ _"]], state: TemporalState
     ) -> tuple[Float[Tensor, "batch map_rows map_columns"], TemporalState]:
-        """Depth of one frame after those that `state` (None: no frame) remembers."""
+        """Depth of one frame from what it gives by itself, after those that `state` remembers.
+
+        None remembers no frame.
+        """
+        ...
+
+
+@runtime_checkable
+class ConcurrentNetwork(Protocol):
+    """What a network can do that encodes a frame while another thread decodes the one before."""
+
+    def encoding_ahead(self) -> AbstractContextManager[None]:
+        """While this lasts, it does."""
         ...
 
 
@@ -145,14 +158,15 @@ class Predictor:
             if retry:
                 for frame in clip:
                     frame.maps = None
-            self._encode(clip)
+            self.encode(clip)
             levels = zip(*(cast(list[Tensor], frame.maps) for frame in clip), strict=True)
             return self.network.decode([torch.cat(level) for level in levels]), None
 
         depth, _ = self._finite(run)
         return depth
 
-    def _encode(self, clip: Sequence[SeenFrame]) -> None:
+    @torch.inference_mode()
+    def encode(self, clip: Sequence[SeenFrame]) -> None:
         """Let every frame without maps have them, a few at a time."""
         fresh = list({id(frame): frame for frame in clip if frame.maps is None}.values())
         at_once = self._parts.encoded
@@ -164,7 +178,7 @@ class Predictor:
                 frame.maps = [level[place : place + 1].clone() for level in maps]
 
     def step(
-        self, prepared: NetworkInput, state: TemporalState = None
+        self, seen: SeenFrame, state: TemporalState = None
     ) -> tuple[Float[Tensor, "map_rows map_columns"], TemporalState]:
         """Depth of one frame that sees only the past, and what the next frame has to know.
 
@@ -176,10 +190,15 @@ class Predictor:
         """
         network = self.network
         if not isinstance(network, StreamingNetwork):
-            return self.predict([SeenFrame(prepared)])[0], None
-        depth, state = self._finite(
-            lambda retry: network.step(prepared[None], None if retry else state)
-        )
+            return self.predict([seen])[0], None
+
+        def run(retry: bool) -> tuple[Tensor, TemporalState]:
+            if retry:
+                seen.maps = None
+            self.encode([seen])
+            return network.advance(cast(list[Tensor], seen.maps), None if retry else state)
+
+        depth, state = self._finite(run)
         return depth[0], state
 
     def _finite(

@@ -15,11 +15,18 @@ from torch import nn
 
 from endodav.errors import InputError
 from endodav.inference.alignment import Estimate
-from endodav.inference.predictor import ClipNetwork, Predictor, TemporalState
+from endodav.inference.predictor import (
+    ClipNetwork,
+    ConcurrentNetwork,
+    Predictor,
+    SeenFrame,
+    TemporalState,
+)
 from endodav.inference.scene_cut import SceneCuts
 from endodav.inference.settings import InferenceSettings
 from endodav.models.presets import ModelPreset
 from endodav.types import DepthFrame, Frame
+from endodav.video.ahead import ahead
 
 
 class StreamingDepth:
@@ -58,34 +65,57 @@ class StreamingDepth:
         self._cuts = SceneCuts()
         self._size: tuple[int, ...] | None = None
 
-    @torch.inference_mode()
     def step(self, frame: Frame) -> DepthFrame:
         """Depth of `frame`, knowing the frames given before.
 
         Raises:
             WeightsError: the network gives values that are not finite.
         """
-        if self._begins_another(frame):
-            self.state = None
-        depth, self.state = self.predictor.step(self.predictor.prepare(frame.image), self.state)
-        rows, columns = frame.image.shape[:2]
-        size = self.settings.depth_size((rows, columns), (depth.shape[0], depth.shape[1]))
-        values = Estimate(depth).at(size).cpu().numpy()
-        return DepthFrame(values, frame.timestamp, frame.index, frame.image)
+        return self._depth(frame, self._see(frame))
 
     def run(self, source: Iterable[Frame]) -> Iterator[DepthFrame]:
         """`step` for every frame of `source`.
+
+        A backend encodes a frame while the one before is decoded: more frames a second, each of
+        them later, for it waits for its turn and has half of the cores.
 
         Raises:
             InputError: the source gives no frames.
             WeightsError: as `step`.
         """
         empty = True
-        for frame in source:
+        for frame, seen in self._seen(source):
             empty = False
-            yield self.step(frame)
+            yield self._depth(frame, seen)
         if empty:
             raise InputError("The input has no frames; choose another file or another part of it.")
+
+    def _seen(self, source: Iterable[Frame]) -> Iterator[tuple[Frame, SeenFrame]]:
+        """The frames, prepared; encoded too, ahead of their turn, where that is of use."""
+        frames = ((frame, self._see(frame)) for frame in source)
+        network = self.predictor.network
+        if not isinstance(network, ConcurrentNetwork):
+            yield from frames
+            return
+        with network.encoding_ahead():
+            yield from ahead(map(self._encoded, frames))
+
+    def _see(self, frame: Frame) -> SeenFrame:
+        return SeenFrame(self.predictor.prepare(frame.image))
+
+    def _encoded(self, frame_and_seen: tuple[Frame, SeenFrame]) -> tuple[Frame, SeenFrame]:
+        self.predictor.encode([frame_and_seen[1]])
+        return frame_and_seen
+
+    @torch.inference_mode()
+    def _depth(self, frame: Frame, seen: SeenFrame) -> DepthFrame:
+        if self._begins_another(frame):
+            self.state = None
+        depth, self.state = self.predictor.step(seen, self.state)
+        rows, columns = frame.image.shape[:2]
+        size = self.settings.depth_size((rows, columns), (depth.shape[0], depth.shape[1]))
+        values = Estimate(depth).at(size).cpu().numpy()
+        return DepthFrame(values, frame.timestamp, frame.index, frame.image)
 
     def _begins_another(self, frame: Frame) -> bool:
         size, self._size = self._size, frame.image.shape

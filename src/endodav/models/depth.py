@@ -199,19 +199,19 @@ class VideoDepthAnything(_DPTNetwork):
         (depth,) = self.activate(self.fused(self.encode(clips.flatten(0, 1)), time), scales=1)
         return depth.view(batch, time, *depth.shape[2:])
 
-    def step(
-        self, frame: Float[Tensor, "batch 3 height width"], state: TemporalState | None
+    def advance(
+        self, maps: list[Float[Tensor, "batch _ _ _"]], state: TemporalState | None
     ) -> tuple[Float[Tensor, "batch height width"], TemporalState]:
         """Depth of the next frame of each stream.
 
         Args:
-            frame: normalised; the size must not change within a stream.
-            state: what the step before returned, None for the first frame.
+            maps: what `encode` gives of it; the size must not change within a stream.
+            state: what this returned for the frame before, None for the first frame.
 
         Returns:
-            The depth, and the state for the next step.
+            The depth, and the state for the next frame.
         """
-        return _step(self, frame, state)
+        return _advance(self, maps, state)
 
 
 class _AdaptedNetwork(_DPTNetwork):
@@ -310,14 +310,15 @@ class EndoDAV(_AdaptedNetwork):
         maps = self.encode(clips.flatten(0, 1))
         return self.activate(self.fused(maps, clips.shape[1]), SCALES)
 
-    def step(
-        self, frame: Float[Tensor, "batch 3 height width"], state: TemporalState | None
+    def advance(
+        self, maps: list[Float[Tensor, "batch _ _ _"]], state: TemporalState | None
     ) -> tuple[Float[Tensor, "batch out_height out_width"], TemporalState]:
-        """Disparity of the next frame of each stream at the finest scale; RGB in 0..1.
+        """Disparity of the next frame of each stream at the finest scale.
 
-        As Video Depth Anything's step: `state` is what the step before returned, None at first.
+        As Video Depth Anything: `maps` is what `encode` gives of the frame, `state` what this
+        returned for the one before, None at first.
         """
-        return _step(self, frame, state)
+        return _advance(self, maps, state)
 
     def seen(
         self, frames: Float[Tensor, "frames 3 height width"]
@@ -372,12 +373,12 @@ def build(preset: ModelPreset) -> nn.Module:
     )
 
 
-def _step(
-    network: _DPTNetwork, frame: Tensor, state: TemporalState | None
+def _advance(
+    network: _DPTNetwork, maps: list[Tensor], state: TemporalState | None
 ) -> tuple[Tensor, TemporalState]:
     """Depth of the next frame of a stream, and its memory afterwards."""
     context = () if state is None else state.context()
-    depth, entry = network.decode_next(network.encode(frame), context)
+    depth, entry = network.decode_next(maps, context)
     return depth, TemporalState.start(entry) if state is None else state.then(entry)
 
 

@@ -1,7 +1,7 @@
 """Does a stream keep up, evenly and without growing? Exits 1 if not; writes results/streaming.json.
 
-python benchmarks/streaming.py [--model endodav-tiny] [--size 280x224] [--precision fp32]
-    [--backend torch] [--frames 500] [--long 10000] [--video FILE]
+python benchmarks/streaming.py [--model endodav-tiny] [--size 280x224] [--precision auto]
+    [--backend torch] [--frames 500] [--long 10000] [--small 70x56] [--video FILE]
 
 First, end to end: a 720p H.264 file is decoded, its central 900x720 pixels are estimated frame by
 frame without looking at later ones and written as preview and NPZ of the network's size; five
@@ -38,7 +38,6 @@ FORMATS = ("video", "npz")
 LEAST_RATE = 25.0  # frames a second
 MOST_TAIL = 2.0  # p99 over the median
 MOST_GROWTH_MB = 20.0  # over the long stream, after its first tenth
-SMALL = (70, 56)  # of the long stream
 LIVE_FRAMES = 200
 WARM_UP = 10  # frames of a round whose latency does not count
 
@@ -60,20 +59,20 @@ def end_to_end(
         tempfile.TemporaryDirectory() as folder,
         open_sink(Path(folder), FORMATS, meta=estimator.meta, info=info) as sink,
     ):
-        for depth in estimator.run(given()):
+        for depth in estimator.stream().run(given()):
             latencies.append(time.perf_counter() - asked.pop(depth.index))
             sink.write(depth)
     return frames / (time.perf_counter() - begin), latencies[WARM_UP:]
 
 
-def growth(estimator: DepthEstimator, frames: int) -> dict[str, float]:
+def growth(estimator: DepthEstimator, frames: int, size: tuple[int, int]) -> dict[str, float]:
     """Resident memory after a tenth of a long stream, and how much it grew in the rest."""
-    images = read_frames(default_video(), MADE_FRAMES, SMALL)
+    images = read_frames(default_video(), MADE_FRAMES, size)
     stream, tenth, seen = estimator.stream(), max(frames // 10, 1), []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.mp4"
         write_video(images, path, 25.0)
-        for frame in islice(again(path, SMALL), frames):
+        for frame in islice(again(path, size), frames):
             stream.step(frame)
             if (frame.index + 1) % tenth == 0:
                 seen.append(memory_now_mb())
@@ -91,15 +90,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="endodav-tiny")
     parser.add_argument("--size", default="280x224", help="WIDTHxHEIGHT of what the network sees")
-    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--backend", default="torch")
     parser.add_argument("--frames", type=int, default=500)
     parser.add_argument("--long", type=int, default=10_000)
+    parser.add_argument("--small", default="70x56", help="WIDTHxHEIGHT of the long stream")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--video", type=Path, default=default_video())
     parser.add_argument("--out", default="streaming.json", help="name in benchmarks/results")
     args = parser.parse_args()
-    width, height = (int(side) for side in args.size.split("x"))
+    size, small = (
+        (int(width), int(height))
+        for width, height in (text.split("x") for text in (args.size, args.small))
+    )
 
     def load(size: tuple[int, int]) -> DepthEstimator:
         return DepthEstimator.from_pretrained(
@@ -109,14 +112,14 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         path = hd_file(args.video, Path(folder))
-        estimator = load((width, height))
-        size = (width, height)
+        estimator = load(size)
         end_to_end(estimator, path, 2 * WARM_UP, size)
         rounds = [end_to_end(estimator, path, args.frames, size) for _ in range(args.rounds)]
         live = latency(estimator, read_frames(args.video, LIVE_FRAMES, size), LIVE_FRAMES)
     rate = Spread.of([rate for rate, _ in rounds])
     filed = Latency.of([seconds for _, taken in rounds for seconds in taken])
-    long = growth(load(SMALL), args.long)
+    long = growth(load(small), args.long, small)
+    how = estimator.meta.settings
     enough = {
         "frames_per_second": rate.median >= LEAST_RATE,
         "p99_over_median": filed.p99 <= MOST_TAIL * filed.p50,
@@ -125,10 +128,10 @@ def main() -> int:
     store(
         args.out,
         {
-            "model": args.model,
-            "backend": args.backend,
-            "precision": args.precision,
-            "size": [height, width],
+            "model": estimator.meta.model,
+            "backend": how.get("backend", args.backend),
+            "precision": how["precision"],
+            "size": list(size[::-1]),
             "video": f"{args.video.name}, {HD[0]}x{HD[1]} H.264",
             "written": list(FORMATS),
             "frames_a_round": args.frames,

@@ -1,4 +1,8 @@
-"""What the parts of a network see when clips go through it: the examples that INT8 is fitted to."""
+"""What the parts of a network see when clips go through it: the examples that INT8 is fitted to.
+
+The parts of a stream keep their precision: `next` spends its time on reading what 31 frames left,
+which INT8 does not shorten, and its errors would be remembered.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from endodav.backends.graphs import (
-    DECODER,
-    ENCODER,
-    FIRST,
-    NEXT,
-    WINDOW,
-    Next,
-    Window,
-    attention_sizes,
-)
+from endodav.backends.graphs import DECODER, ENCODER, WINDOW, Window
 from endodav.backends.runtime import Array
 from endodav.models.presets import TEMPORAL_WINDOW
-from endodav.models.temporal import TemporalState
 
 Clip = Float[Tensor, "time 3 rows columns"]
 Inputs = dict[str, list[tuple[Array, ...]]]  # by part, one tuple an example
@@ -29,10 +23,7 @@ Inputs = dict[str, list[tuple[Array, ...]]]  # by part, one tuple an example
 
 @torch.no_grad()
 def part_inputs(network: nn.Module, clips: Iterable[Clip]) -> Inputs:
-    """The inputs of each part for these clips of at most 32 frames, computed in float32.
-
-    Streaming is seen at the end of each clip alone, because its memory is large.
-    """
+    """The inputs of each part for these clips of at most 32 frames, computed in float32."""
     reference = cast(Any, network)
     found: Inputs = {}
     for clip in clips:
@@ -52,17 +43,6 @@ def _add_video_parts(found: Inputs, network: Any, maps: list[list[Tensor]]) -> N
     path_2, path_3 = Window(network)(*coarse)
     by_frame = zip(path_2.split(1), path_3.split(1), maps, strict=True)
     _add(found, DECODER, ([m[0], m[1], two, three] for two, three, m in by_frame))
-
-    sizes = attention_sizes(*((x.shape[-2], x.shape[-1]) for x in coarse))
-    _add(found, FIRST, [maps[0][2:]])
-    _, _, *left = Next(network)(*maps[0][2:])
-    state = TemporalState.start(tuple(left))
-    for frame in maps[1:]:
-        seen = [torch.stack(entries, dim=2) for entries in zip(*state.context(), strict=True)]
-        _, _, *left = Next(network)(*frame[2:], *seen)
-        state = state.then(tuple(left))
-    assert len(seen) == len(sizes)
-    _add(found, NEXT, [[*maps[-1][2:], *seen]])
 
 
 def _filled(level: Tensor) -> Tensor:

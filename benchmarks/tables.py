@@ -46,13 +46,15 @@ def speed(report: Report) -> str:
 def streaming(report: Report) -> str:
     """Rate, latency and growth of a stream beside their limits."""
     limits, long, latency = report["limits"], report["long_stream"], report["latency_ms"]
+    live = report["live_latency_ms"]
     rows = [
         (
             "frames/s, file to files",
             spread(report["frames_per_second"]),
             f"at least {limits['frames_per_second']:g}",
         ),
-        ("latency p50, p95, p99, ms", ", ".join(f"{latency[p]:.1f}" for p in PERCENTILES), ""),
+        ("latency p50, p95, p99, ms", percentiles(latency), ""),
+        ("the same of a live frame, ms", percentiles(live), ""),
         (
             "p99 over the median",
             f"{latency['p99_over_median']:.2f}",
@@ -70,6 +72,11 @@ def streaming(report: Report) -> str:
         f"{report['video']}. {machine(report)}"
     )
     return f"{said}\n\n{table(('', 'found', 'wanted'), rows)}"
+
+
+def percentiles(latency: Mapping[str, float]) -> str:
+    """Latencies of a stream."""
+    return ", ".join(f"{latency[p]:.1f}" for p in PERCENTILES)
 
 
 def overhead(report: Report) -> str:

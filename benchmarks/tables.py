@@ -92,11 +92,26 @@ def overhead(report: Report) -> str:
     return f"{said}\n\n{table(('stage', 'ms a frame'), rows)}"
 
 
+def limit(report: Report) -> str:
+    """Memory and time with and without a limit."""
+    rows = [
+        (name, f"{run['peak_mb']:.0f}", f"{run['ms_a_frame']}")
+        for name, run in report["runs"].items()
+    ]
+    said = (
+        f"{report['model']}, fp32, {report['size']}, {report['frames']} frames, limit "
+        f"{report['limit_mb']} MB. Largest difference of depth: "
+        f"{report['largest_difference']:.1e} of the largest depth. {machine(report)}"
+    )
+    return f"{said}\n\n{table(('', 'peak MB', 'ms a frame'), rows)}"
+
+
 TABLES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "speed": ("speed.py", speed),
     "gpu": ("speed.py --device cuda --size 518x518 --out gpu.json", speed),
     "streaming": ("streaming.py", streaming),
     "overhead": ("overhead.py", overhead),
+    "limit": ("limit.py", limit),
 }
 
 

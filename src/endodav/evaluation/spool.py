@@ -65,8 +65,8 @@ class Spool:
                 folder.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with us
             try:
-                for frame in ahead(frames):
-                    self._append(frame)
+                for frame, found in ahead(_with_known(ahead(frames))):
+                    self._append(frame, found)
             except BaseException:
                 self._file.close()
                 raise
@@ -104,8 +104,7 @@ class Spool:
     ) -> None:
         self._file.close()
 
-    def _append(self, frame: EvalFrame) -> None:
-        found = known(len(self), frame)
+    def _append(self, frame: EvalFrame, found: Known) -> None:
         size = found.truth.size
         place = _Place(self._file.tell(), frame.truth.shape, size, found.largest)
         for values in (found.prediction, found.truth):
@@ -144,3 +143,7 @@ class Spool:
         values = np.empty(count, np.float32)
         self._file.readinto(values.data.cast("B"))  # type: ignore[attr-defined]
         return values
+
+
+def _with_known(frames: Iterable[EvalFrame]) -> Iterator[tuple[EvalFrame, Known]]:
+    return ((frame, known(index, frame)) for index, frame in enumerate(frames))

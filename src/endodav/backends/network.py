@@ -31,6 +31,7 @@ class BackendNetwork(nn.Module):
         self.size, self.name = size, name
         self._open = open_part
         self._shared = False
+        self._contexts: list[np.ndarray] = []
 
     @cached_property
     def _encoder(self) -> Part:
@@ -123,12 +124,20 @@ class VideoBackendNetwork(BackendNetwork):
         if state is None:
             path_2, path_3, *left = self._alone(self._first, coarse)
         else:
-            context = zip(*state.context(), strict=True)
-            seen = (torch.stack(entries, dim=2).numpy() for entries in context)
-            path_2, path_3, *left = self._alone(self._next, [*coarse, *seen])
+            path_2, path_3, *left = self._alone(self._next, [*coarse, *self._stacked(state)])
         entry = tuple(torch.from_numpy(x) for x in left)
         after = TemporalState.start(entry) if state is None else state.then(entry)
         return self._depth([map_0, map_1, path_2, path_3]), after
+
+    def _stacked(self, state: TemporalState) -> list[np.ndarray]:
+        """What earlier frames left, in memory that is used again: tens of megabytes a frame."""
+        by_attention = list(zip(*state.context(), strict=True))
+        shapes = [(*x[0].shape[:2], len(x), x[0].shape[2]) for x in by_attention]
+        if [x.shape for x in self._contexts] != shapes:
+            self._contexts = [np.empty(shape, np.float32) for shape in shapes]
+        for entries, context in zip(by_attention, self._contexts, strict=True):
+            np.stack([x.numpy() for x in entries], axis=2, out=context)
+        return self._contexts
 
 
 def _together(results: list[list[np.ndarray]]) -> list[Tensor]:

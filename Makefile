@@ -29,7 +29,7 @@ demo: setup  ## Estimate the depth of the bundled clip with the bundled weights.
 	$(VENV)/bin/endodav demo --out demo --overwrite
 
 test: setup  ## Run the tests.
-	$(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses auto --dist loadfile
 
 check: setup  ## Everything CI runs: format, lint, types, imports, tests.
 	$(VENV)/bin/ruff format --check .

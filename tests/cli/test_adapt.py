@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from endodav.cli import adapt as adapt_command
 from endodav.models import flow, pose, resnet
 from endodav.synthetic import render_clip, write_video
 from endodav.training.adaptation import start
@@ -52,6 +53,17 @@ def test_a_dry_run_does_one_step_and_leaves_nothing(endodav, footage, recipe, tm
     assert "depth/reprojection" in done.err
     assert "GiB" in done.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("found", "name"), [(None, "endodav-direct"), ("x.pth", "endodav")])
+def test_the_default_recipe_needs_what_is_there(endodav, footage, recipe, monkeypatch, found, name):
+    known = {"endodav": recipe, "endodav-direct": recipe}
+    monkeypatch.setattr(adapt_command, "imagenet_file", lambda: found)
+    read = adapt_command.read_recipe
+    monkeypatch.setattr(adapt_command, "read_recipe", lambda n, **more: read(known[n], **more))
+    done = endodav("adapt", footage, "--out", "run", "--dry-run")
+    assert done.code == 0, done.err
+    assert f"Recipe: {name} " in done.err
 
 
 def test_a_run_is_watched_resumed_and_used(endodav, footage, recipe, tmp_path):

@@ -14,6 +14,7 @@ from endodav.evaluation.reproduction import write_table
 from endodav.training.adaptation.consistency import consistency_table, open_run
 from endodav.training.adaptation.engine import Engine, launch
 from endodav.training.adaptation.footage import Footage
+from endodav.training.adaptation.pretrained import imagenet_file
 from endodav.training.adaptation.recipe import AdaptRecipe, bundled_recipes, read_recipe
 from endodav.training.adaptation.rehearsal import Rehearsal, rehearse, stages
 from endodav.training.adaptation.survey import survey_cache
@@ -24,6 +25,7 @@ from endodav.training.watch import Record, Report
 from endodav.weights.runs import ADAPTER_FILE
 
 GIBIBYTE = 2**30
+TRAINED, DIRECT = "endodav", "endodav-direct"  # recipes with a camera network, and without
 LEFT_OUT = ("norm", "rate", "seconds", "skipped", "step", "temporal")  # of a line on the screen
 
 
@@ -33,8 +35,8 @@ def adapt(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help=f"A YAML file, or one of {', '.join(bundled_recipes())}; default: endodav, or"
-            " that of the run which is resumed."
+            help=f"A YAML file, or one of {', '.join(bundled_recipes())}; default: endodav where"
+            " ImageNet weights are at hand, else endodav-direct; or that of the run which is resumed."
         ),
     ] = None,
     base: Annotated[str | None, typer.Option(help="Model to adapt; default: the recipe's.")] = None,
@@ -103,7 +105,10 @@ def _recipe(
     own = out / RECIPE_FILE
     if name is None and resume and own.exists():
         return read_recipe(own, base=base, steps=steps)
-    return read_recipe(name or "endodav", base=base, steps=steps)
+    if name is None:
+        name = TRAINED if imagenet_file() else DIRECT
+        err.print(f"Recipe: {name}", markup=False)
+    return read_recipe(name, base=base, steps=steps)
 
 
 def _survey(

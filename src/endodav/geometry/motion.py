@@ -1,9 +1,9 @@
-"""The motion of a camera between two images whose depth is known: direct image alignment.
+"""The motion of a camera between two images, one with depth: direct image alignment.
 
-Gauss-Newton on the difference of brightness, from coarse to fine (Steinbruecker et al., ICCV
-Workshops 2011; Kerl et al., ICRA 2013). Images are first normalised in small windows, because an
-endoscope brings its light along: what comes nearer is brighter. Pure functions without gradients;
-conventions are those of `camera` and `warp`.
+Gauss-Newton on the difference of brightness, from coarse to fine, with robust weights
+(Steinbruecker et al., ICCV Workshops 2011; Kerl et al., ICRA 2013). Brightness is first normalised
+in small windows, because an endoscope brings its light along: what comes nearer gets brighter.
+Conventions are those of `camera` and `warp`; there are no gradients.
 """
 
 from __future__ import annotations
@@ -20,19 +20,23 @@ from endodav.geometry.warp import backproject, project, sample
 
 WINDOW = 9  # pixels of the normalisation
 FLAT = 0.02  # deviation of brightness, in 0..1, below which a window shows rather noise
-COARSEST, FINEST = 12, 128  # rows or columns of the shorter side, about
-ITERATIONS = 6  # of a level
-DAMPING = 1e-3  # Levenberg-Marquardt's, relative to the diagonal
-LEAST_SEEN = 0.3  # of the usable pixels have to land in the other image
-LEAST_SCALE = 1e-2  # of the robust weights, in deviations of brightness
-FOCAL_DEVIATION = 0.3  # of the logarithm of the focal length, before anything is seen
-CORRELATED = 25.0  # neighbouring residuals that tell as much as one
+COARSEST, FINEST = 12, 128  # pixels of the shorter side: at least, and at most where one can choose
+STEPS = 6  # at each size
+DAMPING = 1e-3  # Levenberg and Marquardt's, as a share of the diagonal
+NEAREST = 0.05  # median depths from the camera; what comes closer says nothing
+LONGEST = 0.3  # radians and median depths of a step
+LEAST_SEEN = 0.3  # of the usable pixels have to lie in the other image
+LEAST_SPREAD = 1e-2  # of residuals, in deviations of brightness
+GAUSSIAN = 1.4826  # deviation over median absolute deviation
+USABLE = 0.99  # of what is averaged or sampled has to be
+UNSEEN_ERROR = 1.0  # of a pixel that leaves the image, and the most that any pixel has
 
 Image = Float[Tensor, "batch 3 height width"]
 Depth = Float[Tensor, "batch height width"]
 Mask = Bool[Tensor, "batch 1 height width"]
 Intrinsics = Float[Tensor, "batch 3 3"]
 Pose = Float[Tensor, "batch 4 4"]
+Sizes = tuple[int, int]
 
 
 class Alignment(NamedTuple):
@@ -40,24 +44,31 @@ class Alignment(NamedTuple):
 
     Attributes:
         T_neighbour_from_target: motion, its translation in the unit of depth.
-        intrinsics: with other focal lengths, where these were asked for.
-        error: robust mean of the remaining difference; 1 at worst.
+        error: mean difference of normalised brightness that is left, 1 at worst; infinite where
+            too little of the target is seen in the neighbour.
     """
 
     T_neighbour_from_target: Pose
-    intrinsics: Intrinsics
     error: Float[Tensor, " batch"]
 
 
 class _Level(NamedTuple):
-    """One size of the pyramid."""
+    """Both images at one size."""
 
-    target: Float[Tensor, "batch 1 rows columns"]
-    neighbour: Float[Tensor, "batch 3 rows columns"]  # with its derivatives along x and y
+    target: Float[Tensor, "batch rows columns"]
+    target_usable: Bool[Tensor, "batch rows columns"]
+    neighbour: Float[Tensor, "batch 4 rows columns"]  # with slopes along x and y, and usable or not
     depth: Float[Tensor, "batch rows columns"]
-    usable: Bool[Tensor, "batch rows columns"]
-    seen: Float[Tensor, "batch 1 rows columns"]
-    scale: Float[Tensor, "3 3"]  # from full-size intrinsics
+    intrinsics: Intrinsics
+
+
+class _Linear(NamedTuple):
+    """Differences of brightness at some motion, and how they change as the camera moves on."""
+
+    residuals: Float[Tensor, "batch pixels"]
+    weights: Float[Tensor, "batch pixels"]
+    slopes: Float[Tensor, "batch pixels 6"]  # by translation, by rotation
+    error: Float[Tensor, " batch"]
 
 
 @torch.no_grad()
@@ -70,187 +81,153 @@ def align(
     *,
     target_usable: Mask,
     neighbour_usable: Mask,
-    focal: bool = False,
 ) -> Alignment:
-    """Improve a guess of the motion; where nothing better is found, the guess comes back.
+    """The motion under which the neighbour, warped by depth, looks like the target.
 
     Args:
         target: RGB in 0..1.
         neighbour: the same a little earlier or later.
         depth: Z-depth of the target, positive, in any unit.
         intrinsics: of the camera of both, in pixels.
-        T_neighbour_from_target: the guess, in the unit of depth.
+        T_neighbour_from_target: a guess, in the unit of depth; standing still is tried as well.
         target_usable: pixels of the target to compare.
         neighbour_usable: pixels of the neighbour to compare with.
-        focal: whether the focal lengths may change as well, by one factor.
+
+    Returns:
+        The best found; never worse, at the finest size, than what the coarser sizes led to.
     """
-    unit = depth.flatten(1).median(dim=1).values
-    T = T_neighbour_from_target.clone()
-    T[:, :3, 3] /= unit[:, None]
-    depth = depth / unit[:, None, None]
-    stretch = torch.zeros_like(unit)  # logarithm of the factor of the focal lengths
-    error = torch.ones_like(unit)
-    for level in _levels(target, neighbour, depth, target_usable, neighbour_usable):
-        T, stretch, error = _descend(level, intrinsics, T, stretch, focal)
-    T[:, :3, 3] *= unit[:, None]
-    return Alignment(T, _stretched(intrinsics, stretch), error)
-
-
-def _descend(
-    level: _Level, intrinsics: Intrinsics, T: Pose, stretch: Tensor, focal: bool
-) -> tuple[Pose, Tensor, Tensor]:
-    """The best of the guess and what Gauss-Newton makes of it, with its error."""
-    best = T, stretch
-    least = torch.full_like(stretch, torch.inf)
-    for iteration in range(ITERATIONS + 1):
-        K = level.scale @ _stretched(intrinsics, stretch)
-        residual, weight, jacobian, error = _linearised(level, K, T)
-        better = error < least
-        least = torch.where(better, error, least)
-        best = (
-            torch.where(better[:, None, None], T, best[0]),
-            torch.where(better, stretch, best[1]),
+    unit = depth.flatten(1).median(dim=1).values[:, None]
+    T = _rescaled(T_neighbour_from_target, 1 / unit)
+    depth = depth / unit[..., None]
+    for number, size in enumerate(_sizes(target.shape[-2], target.shape[-1])):
+        level = _Level(
+            _brightness(target, size),
+            _shrunk(target_usable.to(depth.dtype), size) > USABLE,
+            _with_slopes(neighbour, neighbour_usable, size),
+            1 / _shrunk(1 / depth.unsqueeze(1), size),
+            _resized(intrinsics, (target.shape[-2], target.shape[-1]), size),
         )
-        if iteration == ITERATIONS:
-            break
-        step = _solved(residual, weight, jacobian, stretch, focal)
-        T = rigid(rotation_from_axis_angle(step[:, 3:6]), step[:, :3]) @ T
-        stretch = stretch + step[:, 6]
-    return *best, least
+        if number == 0:
+            T = _better(level, T)
+        T, error = _descended(level, T)
+    return Alignment(_rescaled(T, unit), error)
 
 
-def _linearised(
-    level: _Level, K: Intrinsics, T: Pose
-) -> tuple[Tensor, Tensor, Float[Tensor, "batch pixels 7"], Tensor]:
-    """Residuals, their robust weights, their derivatives, and the robust mean error.
-
-    The unknowns: translation and rotation that follow T, and the logarithm of the focal length.
-    """
-    points = backproject(level.depth, K)
-    seen = project(points, K, T)
-    values, slope_x, slope_y = sample(level.neighbour, seen.pixels).unbind(1)
-    usable = sample(level.seen, seen.pixels, "zeros")[:, 0] > 0.99
-    valid = (level.usable & usable & (seen.depth > 0.05)).flatten(1)
-    residual = (values - level.target[:, 0]).flatten(1)
-    scale = _median(residual.abs(), valid).clamp(min=LEAST_SCALE)[:, None] * 1.4826
-    share = (residual / (2 * scale)).square()
-    weight = valid / (1 + share) ** 2 / (scale.square() * CORRELATED)  # Geman-McClure
-    whole = level.usable.flatten(1).sum(dim=1).clamp(min=1)
-    size = residual.abs().clamp(max=1)
-    error = torch.where(valid, size, torch.ones_like(size)) * level.usable.flatten(1)
-    error = error.sum(dim=1) / whole
-    error = torch.where(valid.sum(dim=1) > LEAST_SEEN * whole, error, torch.full_like(error, 2.0))
-
-    moved = points @ T[:, None, :3, :3].mT + T[:, None, None, :3, 3]
-    x, y, z = moved.unbind(-1)
-    z = z.clamp(min=0.05)
-    fx, fy = K[:, 0, 0, None, None], K[:, 1, 1, None, None]
-    along_x, along_y = slope_x * fx / z, slope_y * fy / z
-    along_z = -(along_x * x + along_y * y) / z
-    flat = torch.zeros_like(points[..., 2])
-    before = torch.stack([-points[..., 0], -points[..., 1], flat], dim=-1)
-    shifted = before @ T[:, None, :3, :3].mT  # of a point, as the focal length grows
-    by_focal = (
-        slope_x * fx * x / z
-        + slope_y * fy * y / z
-        + (torch.stack([along_x, along_y, along_z], dim=-1) * shifted).sum(dim=-1)
-    )
-    columns = [
-        along_x,
-        along_y,
-        along_z,
-        y * along_z - z * along_y,
-        z * along_x - x * along_z,
-        x * along_y - y * along_x,
-        by_focal,
-    ]
-    jacobian = torch.stack([column.flatten(1) for column in columns], dim=-1)
-    return residual, weight, jacobian, error
+def _better(level: _Level, guess: Pose) -> Pose:
+    """The guess, or no motion at all where that explains more."""
+    still = torch.eye(4, dtype=guess.dtype, device=guess.device).expand_as(guess)
+    wins = _linear(level, guess).error <= _linear(level, still).error
+    return torch.where(wins[:, None, None], guess, still)
 
 
-def _solved(
-    residual: Tensor, weight: Tensor, jacobian: Tensor, stretch: Tensor, focal: bool
-) -> Float[Tensor, "batch 7"]:
-    """The damped Gauss-Newton step."""
-    weighted = (jacobian * weight[..., None]).mT
-    H = weighted @ jacobian
-    g = (weighted @ residual[..., None])[..., 0]
-    prior = FOCAL_DEVIATION**-2
-    H[:, 6, 6] += prior
-    g[:, 6] += prior * stretch
-    if not focal:
-        H[:, 6, :6] = H[:, :6, 6] = 0
-        g[:, 6] = 0
-    diagonal = H.diagonal(dim1=1, dim2=2)
-    H = H + torch.diag_embed(DAMPING * diagonal + 1e-6)
-    step: Tensor = -torch.linalg.solve(H, g)
-    return step.clamp(-0.3, 0.3)
+def _descended(level: _Level, T: Pose) -> tuple[Pose, Float[Tensor, " batch"]]:
+    """The best motion on the way of Gauss-Newton, and its error."""
+    best, least = T, torch.full_like(T[:, 0, 0], torch.inf)
+    for step in range(STEPS + 1):
+        now = _linear(level, T)
+        better = now.error < least
+        best = torch.where(better[:, None, None], T, best)
+        least = torch.where(better, now.error, least)
+        if step < STEPS:
+            change = _gauss_newton(now)
+            T = rigid(rotation_from_axis_angle(change[:, 3:]), change[:, :3]) @ T
+    return best, least
 
 
-def _levels(
-    target: Image, neighbour: Image, depth: Depth, target_usable: Mask, neighbour_usable: Mask
-) -> list[_Level]:
-    """The sizes to align at, the coarsest first."""
-    height, width = depth.shape[-2:]
-    sizes = [(height, width)]
-    while min(sizes[-1]) >= 2 * COARSEST:
-        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
-    sizes = [size for size in sizes if min(size) <= FINEST] or sizes[-1:]
-    return [
-        _level(target, neighbour, depth, target_usable, neighbour_usable, size)
-        for size in reversed(sizes)
-    ]
+def _linear(level: _Level, T: Pose) -> _Linear:
+    points = backproject(level.depth, level.intrinsics)
+    seen = project(points, level.intrinsics, T)
+    brightness, slope_x, slope_y, usable = sample(level.neighbour, seen.pixels, "zeros").unbind(1)
+    valid = level.target_usable & (usable > USABLE) & (seen.depth > NEAREST)
+    residuals = brightness - level.target
 
+    # How brightness changes with the point behind a pixel, and that with translation and rotation.
+    x, y, z = (points @ T[:, None, :3, :3].mT + T[:, None, None, :3, 3]).unbind(-1)
+    z = z.clamp(min=NEAREST)
+    by_x = slope_x * level.intrinsics[:, 0, 0, None, None] / z
+    by_y = slope_y * level.intrinsics[:, 1, 1, None, None] / z
+    by_z = -(by_x * x + by_y * y) / z
+    turns = (y * by_z - z * by_y, z * by_x - x * by_z, x * by_y - y * by_x)
+    slopes = torch.stack([by_x, by_y, by_z, *turns], dim=-1)
 
-def _level(
-    target: Image,
-    neighbour: Image,
-    depth: Depth,
-    target_usable: Mask,
-    neighbour_usable: Mask,
-    size: tuple[int, int],
-) -> _Level:
-    def shrunk(x: Tensor) -> Tensor:
-        return F.adaptive_avg_pool2d(x, size)
-
-    own, other = (
-        _normalised(shrunk(image.mean(dim=1, keepdim=True))) for image in (target, neighbour)
-    )
-    padded = F.pad(other, (1, 1, 1, 1), mode="replicate")
-    slope_x = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
-    slope_y = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
-    height, width = depth.shape[-2:]
-    sx, sy = size[1] / width, size[0] / height
-    scale = depth.new_tensor([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
-    return _Level(
-        own,
-        torch.cat([other, slope_x, slope_y], dim=1),
-        1 / shrunk(1 / depth[:, None])[:, 0],
-        (shrunk(target_usable.to(depth.dtype)) > 0.99)[:, 0],
-        (shrunk(neighbour_usable.to(depth.dtype)) > 0.99).to(depth.dtype),
-        scale,
+    valid, residuals = valid.flatten(1), residuals.flatten(1)
+    return _Linear(
+        residuals,
+        _robust_weights(residuals, valid),
+        slopes.flatten(1, 2),
+        _error(residuals, valid, level.target_usable.flatten(1)),
     )
 
 
-def _normalised(x: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
+def _robust_weights(residuals: Tensor, valid: Tensor) -> Float[Tensor, "batch pixels"]:
+    """Geman and McClure's, their scale by the median; 0 where nothing is to be compared."""
+    sizes = torch.where(valid, residuals.abs(), torch.nan)
+    spread = GAUSSIAN * sizes.nanmedian(dim=1, keepdim=True).values.nan_to_num(1.0)
+    share = residuals / (2 * spread.clamp(min=LEAST_SPREAD))
+    return valid / (1 + share.square()).square()
+
+
+def _error(residuals: Tensor, valid: Tensor, usable: Tensor) -> Float[Tensor, " batch"]:
+    """Mean over what should be seen; what is not, is wholly wrong."""
+    sizes = torch.where(valid, residuals.abs().clamp(max=UNSEEN_ERROR), UNSEEN_ERROR) * usable
+    whole = usable.sum(dim=1)
+    enough = valid.sum(dim=1) > LEAST_SEEN * whole
+    return torch.where(enough, sizes.sum(dim=1) / whole.clamp(min=1), torch.inf)
+
+
+def _gauss_newton(now: _Linear) -> Float[Tensor, "batch 6"]:
+    weighted = (now.slopes * now.weights[..., None]).mT
+    H = weighted @ now.slopes
+    g = (weighted @ now.residuals[..., None])[..., 0]
+    H = H + torch.diag_embed(DAMPING * H.diagonal(dim1=1, dim2=2) + torch.finfo(H.dtype).eps)
+    step: Tensor = -torch.linalg.solve_ex(H, g).result
+    return step.nan_to_num(0.0, 0.0, 0.0).clamp(-LONGEST, LONGEST)
+
+
+def _with_slopes(image: Image, usable: Mask, size: Sizes) -> Float[Tensor, "batch 4 _ _"]:
+    """Normalised brightness, its slopes along x and y, and 1 where it may be used."""
+    brightness = _brightness(image, size)
+    padded = F.pad(brightness.unsqueeze(1), (1, 1, 1, 1), mode="replicate")[:, 0]
+    slope_x = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2
+    slope_y = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) / 2
+    kept = (_shrunk(usable.to(image.dtype), size) > USABLE).to(image.dtype)
+    return torch.stack([brightness, slope_x, slope_y, kept], dim=1)
+
+
+def _brightness(image: Image, size: Sizes) -> Float[Tensor, "batch _ _"]:
+    """Normalised, at a size."""
+    return _normalised(_shrunk(image.mean(dim=1, keepdim=True), size))
+
+
+def _normalised(x: Float[Tensor, "batch rows columns"]) -> Float[Tensor, "batch rows columns"]:
     """Deviation from the mean of its window, in units of the window's own deviation."""
 
     def mean(values: Tensor) -> Tensor:
-        padding = (WINDOW // 2,) * 4
-        return F.avg_pool2d(F.pad(values, padding, mode="replicate"), WINDOW, 1)
+        padded = F.pad(values.unsqueeze(1), (WINDOW // 2,) * 4, mode="replicate")
+        return F.avg_pool2d(padded, WINDOW, 1)[:, 0]
 
     centred = x - mean(x)
     return centred / (mean(centred.square()) + FLAT**2).sqrt()
 
 
-def _stretched(intrinsics: Intrinsics, stretch: Float[Tensor, " batch"]) -> Intrinsics:
-    """With focal lengths times exp(stretch)."""
-    factor = torch.ones_like(intrinsics[:, 0])
-    factor[:, :2] = stretch.exp()[:, None]
-    K = intrinsics.clone()
-    K.diagonal(dim1=1, dim2=2).mul_(factor)
-    return K
+def _shrunk(x: Float[Tensor, "batch 1 height width"], size: Sizes) -> Float[Tensor, "batch _ _"]:
+    return F.adaptive_avg_pool2d(x, size)[:, 0]
 
 
-def _median(values: Tensor, valid: Tensor) -> Float[Tensor, " batch"]:
-    return torch.where(valid, values, torch.nan).nanmedian(dim=1).values.nan_to_num(1.0)
+def _sizes(height: int, width: int) -> list[Sizes]:
+    """The sizes to align at, each half of the next; the coarsest first."""
+    sizes = [(height, width)]
+    while min(sizes[-1]) >= 2 * COARSEST:
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    return [size for size in reversed(sizes) if min(size) <= FINEST]
+
+
+def _resized(intrinsics: Intrinsics, whole: Sizes, size: Sizes) -> Intrinsics:
+    """Intrinsics in pixels of another size; the corners of the image stay its corners."""
+    sy, sx = size[0] / whole[0], size[1] / whole[1]
+    scale = intrinsics.new_tensor([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+    return scale @ intrinsics
+
+
+def _rescaled(T: Pose, factor: Float[Tensor, "batch 1"]) -> Pose:
+    return rigid(T[:, :3, :3], T[:, :3, 3] * factor)

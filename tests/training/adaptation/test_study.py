@@ -12,8 +12,8 @@ import torch
 from endodav.data.sequence import Sequence as Video
 from endodav.errors import RecipeError
 from endodav.models.adapters import adapted_layers
-from endodav.models.pose import CameraNetwork
 from endodav.training.adaptation import study
+from endodav.training.adaptation.camera import Sighting
 from endodav.training.adaptation.recipe import (
     AdaptRecipe,
     DataRecipe,
@@ -82,22 +82,34 @@ def test_a_weakened_network_can_be_repaired_by_its_adapters() -> None:
             torch.testing.assert_close(layer.adapter(layer.weight), plain.weight)
 
 
+@pytest.mark.usefixtures("narrow_networks")
 def test_a_camera_that_knows_nothing_is_worse_than_the_truth(video: Video) -> None:
     torch.manual_seed(0)
     still = camera_errors(None, video, (34, 34))
     assert still["ate"] > 0
     assert still["rotation"] > 0
-    found = camera_errors(CameraNetwork(), video, (34, 34))
+    networks = start(RECIPE, download=False).networks.eval()
+    found = camera_errors(networks, video, (34, 34))
     assert found["rotation"] == pytest.approx(still["rotation"], rel=0.2)  # hardly any motion yet
     assert found["focal"] > 1
 
 
+@pytest.mark.usefixtures("narrow_networks")
+def test_a_camera_that_looks_sees_more(video: Video) -> None:
+    networks = start(RECIPE.model_copy(update={"camera": "direct"}), download=False).networks.eval()
+    found, still = (camera_errors(who, video, (34, 34)) for who in (networks, None))
+    assert found["ate"] < still["ate"]
+
+
+@pytest.mark.usefixtures("narrow_networks")
 def test_the_true_camera_has_no_error(video: Video, monkeypatch: pytest.MonkeyPatch) -> None:
     poses = np.stack([ref.T_world_from_camera for ref in video.refs])[:: study.GAP]
-    true = torch.from_numpy(np.linalg.inv(poses[1:]) @ poses[:-1]).float()
+    true = torch.from_numpy(np.linalg.inv(poses[2:]) @ poses[1:-1]).float()
     true[:, :3, 3] *= 0.01  # another unit
-    monkeypatch.setattr(study, "transform_of", lambda _: true)
-    found = camera_errors(CameraNetwork(), video, (34, 34))
+    sighting = Sighting(torch.eye(3).expand(len(true), 3, 3), {1: true})
+    monkeypatch.setattr(study, "look", lambda *_: sighting)
+    networks = start(RECIPE, download=False).networks.eval()
+    found = camera_errors(networks, video, (34, 34))
     assert found["ate"] == pytest.approx(0, abs=1e-3)
     assert found["rotation"] == pytest.approx(0, abs=0.02)
 

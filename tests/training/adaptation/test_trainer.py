@@ -36,6 +36,9 @@ WATCHED = changed(
 )
 
 
+DIRECT = RECIPE.model_copy(update={"camera": "direct"})
+
+
 @pytest.fixture
 def footage(tmp_path: Path) -> Footage:
     return wall(tmp_path / "images", 6)
@@ -45,10 +48,11 @@ def lines(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_resumed_is_uninterrupted(footage: Footage, tmp_path: Path) -> None:
-    whole = adapt(RECIPE, footage, tmp_path / "whole")
-    adapt(changed(RECIPE, schedule={"steps": 1}), footage, tmp_path / "parts")
-    parts = adapt(RECIPE, footage, tmp_path / "parts", resume=True)
+@pytest.mark.parametrize("recipe", [RECIPE, DIRECT], ids=["network", "direct"])
+def test_resumed_is_uninterrupted(recipe: AdaptRecipe, footage: Footage, tmp_path: Path) -> None:
+    whole = adapt(recipe, footage, tmp_path / "whole")
+    adapt(changed(recipe, schedule={"steps": 1}), footage, tmp_path / "parts")
+    parts = adapt(recipe, footage, tmp_path / "parts", resume=True)
     one, other = load_file(whole), load_file(parts)
     assert one.keys() == other.keys()
     assert len(one) > 0
@@ -57,7 +61,7 @@ def test_resumed_is_uninterrupted(footage: Footage, tmp_path: Path) -> None:
     assert steps == [1, 2]
     with safe_open(whole, "pt") as file:
         header = file.metadata()
-    assert AdaptRecipe.model_validate_json(header["recipe"]) == RECIPE
+    assert AdaptRecipe.model_validate_json(header["recipe"]) == recipe
     assert header["base"] == "endodav-tiny"
     assert len(header["base_sha256"]) == 64
     assert "depth/loss" in json.loads(header["metrics"])
@@ -171,8 +175,9 @@ def test_a_run_that_is_lost_stops_and_keeps_its_batch(
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5])
-def test_frames_without_content_or_motion_give_no_nan(level: float) -> None:
-    run = Adaptation.of(RECIPE, launch("cpu", "fp32"))
+@pytest.mark.parametrize("recipe", [RECIPE, DIRECT], ids=["network", "direct"])
+def test_frames_without_content_or_motion_give_no_nan(recipe: AdaptRecipe, level: float) -> None:
+    run = Adaptation.of(recipe, launch("cpu", "fp32"))
     frames = torch.full((1, 4, 3, 64, 64), level)
     batch = VideoBatch(frames, frames, torch.ones(1, 4, 1, 64, 64, dtype=torch.bool))
     for _ in range(2):

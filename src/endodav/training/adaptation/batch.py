@@ -24,6 +24,8 @@ class VideoBatch:
         valid: pixels inside the endoscope's field of view and off its highlights.
         regions: of the target frames, from 0, whose depth is smooth inside; None without.
         intrinsics: of each clip's camera, in pixels; None where they are to be learned.
+        squeeze: how many pixels across a circle of each clip measures for each pixel down; None
+            where pixels are square.
     """
 
     frames: Float[Tensor, "batch time 3 height width"]
@@ -31,6 +33,7 @@ class VideoBatch:
     valid: Bool[Tensor, "batch time 1 height width"]
     regions: Int[Tensor, "batch targets height width"] | None = None
     intrinsics: Float[Tensor, "batch 3 3"] | None = None
+    squeeze: Float[Tensor, " batch"] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -63,6 +66,11 @@ class VideoBatch:
         if self.intrinsics is None:
             return None
         return self.intrinsics.repeat_interleave(self.clip_length, dim=0)
+
+    def squeezes(self) -> Float[Tensor, " frames"]:
+        """The squeeze of each target frame."""
+        own = self.frames.new_ones(len(self.frames)) if self.squeeze is None else self.squeeze
+        return own.repeat_interleave(self.clip_length)
 
     def to(self, device: torch.device | str) -> VideoBatch:
         """The same on another device."""

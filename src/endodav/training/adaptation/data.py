@@ -72,25 +72,29 @@ def plain_clip(raw: RawClip, recipe: DataRecipe) -> VideoBatch:
     if recipe.mask_highlights:
         valid = valid & ~highlight_mask(frames)
     regions = None if labels is None else labels[None, 1:-1]
-    return VideoBatch(frames[None], frames[None], valid[None], regions)
+    squeeze = frames.new_tensor([raw.squeeze_at(recipe.size)])
+    return VideoBatch(frames[None], frames[None], valid[None], regions, squeeze=squeeze)
 
 
 def mirrored(clip: VideoBatch) -> VideoBatch:
     """Left is right; the camera's intrinsics must not be known."""
     assert clip.intrinsics is None
-    regions = None if clip.regions is None else clip.regions.flip(-1)
-    return VideoBatch(clip.frames.flip(-1), clip.augmented.flip(-1), clip.valid.flip(-1), regions)
+    pictures = {
+        name: value.flip(-1)
+        for name in ("frames", "augmented", "valid", "regions")
+        if (value := getattr(clip, name)) is not None
+    }
+    return replace(clip, **pictures)
 
 
 def collate(clips: list[VideoBatch]) -> VideoBatch:
     """Clips of the same size as one batch."""
-    regions = [clip.regions for clip in clips if clip.regions is not None]
-    return VideoBatch(
-        torch.cat([clip.frames for clip in clips]),
-        torch.cat([clip.augmented for clip in clips]),
-        torch.cat([clip.valid for clip in clips]),
-        torch.cat(regions) if regions else None,
-    )
+    together = {
+        name: torch.cat([getattr(clip, name) for clip in clips])
+        for name, value in vars(clips[0]).items()
+        if value is not None
+    }
+    return VideoBatch(**together)
 
 
 def chunks(batch: VideoBatch, size: int | None) -> list[VideoBatch]:

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from endodav.geometry.camera import invert
 from endodav.geometry.warp import backproject, project, sample
 from endodav.losses.photometric import absolute_error, masked_mean, photometric_error
 from endodav.losses.smoothness import (
@@ -24,8 +23,8 @@ from endodav.losses.smoothness import (
 from endodav.models.decompose import AdjustNet, Decomposition
 from endodav.models.dpt import resize
 from endodav.models.flow import SCALES
-from endodav.models.pose import transform_of
 from endodav.training.adaptation.batch import NEIGHBOURS, Images, VideoBatch
+from endodav.training.adaptation.camera import look
 from endodav.training.adaptation.networks import DecompositionNetworks, disparities
 from endodav.training.adaptation.recipe import DecompositionLossRecipe
 from endodav.training.adaptation.registration import MOSTLY, Mask
@@ -74,16 +73,11 @@ class Relit(NamedTuple):
 
 def observe_light(networks: DecompositionNetworks, batch: VideoBatch) -> LitScene:
     """Depth, motion, camera and the factors of every frame; differentiable."""
-    # Pairs are in the order of time; the motion to the earlier frame is turned round (Monodepth2).
-    before = networks.camera(batch.seen(-1), batch.seen())
-    after = networks.camera(batch.seen(), batch.seen(1))
-    motions = {-1: invert(transform_of(before)), 1: transform_of(after)}
-    intrinsics = batch.known_intrinsics()
-    if intrinsics is None:
-        intrinsics = networks.camera.intrinsics(after.feature, batch.size)
     found = disparities(networks, batch.targets())
+    depths = full_depths(found, batch.size)
+    intrinsics, motions = look(networks.camera, batch, depths[0], in_time=True)
     factors = {offset: networks.factors(batch.seen(offset)) for offset in (0, *NEIGHBOURS)}
-    return LitScene(found, full_depths(found, batch.size), intrinsics, motions, factors)
+    return LitScene(found, depths, intrinsics, motions, factors)
 
 
 def relight(

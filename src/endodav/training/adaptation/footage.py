@@ -220,6 +220,11 @@ class RawClip(NamedTuple):
         narrowed = -F.max_pool2d(-inside, width, 1, width // 2)
         return narrowed[0] > 0.99
 
+    def squeeze_at(self, size: tuple[int, int]) -> float:
+        """Pixels across for each pixel down, of what was as wide as high when it was recorded."""
+        height, width = self.images.shape[1:3]
+        return float(size[1] * height / (size[0] * width))
+
     def labels_at(self, size: tuple[int, int]) -> Tensor | None:
         """Regions at another size, picked and never mixed, [time, rows, columns]."""
         if self.labels is None:

@@ -16,9 +16,10 @@ from endodav.models.flow import (
     appearance_flow_decoder,
     optical_flow_decoder,
 )
-from endodav.models.pose import MOTION_SCALE, CameraNetwork
+from endodav.models.pose import CameraNetwork
 from endodav.models.resnet import ResNet18
 from endodav.models.resnet_depth import ResNetDepth
+from endodav.training.adaptation.camera import Camera
 
 Disparities = list[Float[Tensor, "frames 1 _ _"]]
 
@@ -40,7 +41,7 @@ class RegistrationNetworks(nn.Module):
 
     Args:
         depth: the depth network.
-        motion_scale: of the camera network.
+        camera: says how the camera moved; a new network where it is None.
 
     Attributes:
         unit: what the network's answers are multiplied by to be the disparities of the losses.
@@ -48,13 +49,13 @@ class RegistrationNetworks(nn.Module):
 
     unit: Float[Tensor, ""]
 
-    def __init__(self, depth: DepthNetwork, motion_scale: float = MOTION_SCALE) -> None:
+    def __init__(self, depth: DepthNetwork, camera: Camera | None = None) -> None:
         super().__init__()
         self.depth = depth
         self.register_buffer("unit", torch.ones(()))
         self.flow = PairNetwork(optical_flow_decoder())
         self.appearance = PairNetwork(appearance_flow_decoder())
-        self.camera = CameraNetwork(motion_scale)
+        self.camera = CameraNetwork() if camera is None else camera
 
     def train_flow(self) -> None:
         """Batch norms of the optical flow count its batches; all others hold still."""
@@ -69,7 +70,7 @@ class RegistrationNetworks(nn.Module):
     def encoders(self) -> list[ResNet18]:
         """What can start from ImageNet."""
         own = [self.depth.encoder] if isinstance(self.depth, ResNetDepth) else []
-        return [self.flow.encoder, self.appearance.encoder, self.camera.encoder, *own]
+        return [self.flow.encoder, self.appearance.encoder, *_encoder(self.camera), *own]
 
     def companions(self) -> list[nn.Parameter]:
         """What trains beside the depth network, in the same phase."""
@@ -82,7 +83,7 @@ class DecompositionNetworks(nn.Module):
     Args:
         depth: images to disparity at four scales; its encoder's taps are decomposed, too.
         decompose: from those taps and the image to reflectance and light.
-        motion_scale: of the camera network.
+        camera: says how the camera moved; a new network where it is None.
 
     Attributes:
         unit: as in `RegistrationNetworks`.
@@ -91,14 +92,14 @@ class DecompositionNetworks(nn.Module):
     unit: Float[Tensor, ""]
 
     def __init__(
-        self, depth: EndoUFM, decompose: DecomposeDecoder, motion_scale: float = MOTION_SCALE
+        self, depth: EndoUFM, decompose: DecomposeDecoder, camera: Camera | None = None
     ) -> None:
         super().__init__()
         self.depth = depth
         self.register_buffer("unit", torch.ones(()))
         self.decompose = decompose
         self.adjust = AdjustNet()
-        self.camera = CameraNetwork(motion_scale)
+        self.camera = CameraNetwork() if camera is None else camera
 
     def factors(self, images: Float[Tensor, "batch 3 height width"]) -> Decomposition:
         """Reflectance and light of images in 0..1."""
@@ -109,12 +110,16 @@ class DecompositionNetworks(nn.Module):
 
     def encoders(self) -> list[ResNet18]:
         """What can start from ImageNet."""
-        return [self.camera.encoder]
+        return _encoder(self.camera)
 
     def companions(self) -> list[nn.Parameter]:
         """What trains beside the depth network."""
         parts = (self.decompose, self.adjust, self.camera)
         return [parameter for part in parts for parameter in part.parameters()]
+
+
+def _encoder(camera: Camera) -> list[ResNet18]:
+    return [camera.encoder] if isinstance(camera, CameraNetwork) else []
 
 
 Networks = RegistrationNetworks | DecompositionNetworks

@@ -146,6 +146,8 @@ class DepthRecipe(Section):
         image_shape: rows and columns that the network resizes frames to; None takes the largest
             multiples of its patches that fit the frames.
         train_output: whether the output layers train, too.
+        rate: of learning, as a multiple of the schedule's. A hundred steps move a gain of 1 by a
+            hundredth at the published rate, which is made for tens of thousands.
         unit: what depth is counted in: its median over the first clips where it is "median", so
             that motions and losses do not depend on the unit of the base, which is arbitrary;
             "as-released" takes the base's own. Outputs that begin at random have none.
@@ -156,6 +158,7 @@ class DepthRecipe(Section):
     rank: PositiveInt = 4
     image_shape: tuple[PositiveInt, PositiveInt] | None = None
     train_output: bool = False
+    rate: PositiveFloat = 1.0
     unit: Literal["median", "as-released"] = "median"
 
 
@@ -201,6 +204,10 @@ class AdaptRecipe(Section):
         loss: its terms: by registration and appearance flow, or by reflectance and light.
         data: what a step sees.
         schedule: who learns when.
+        camera: who says how the camera moved: `network`, from two images, as published; or
+            `direct`, the motion that makes these images alike, given their depth, solved for anew
+            in every step. A network that begins at random needs many thousands of steps; the direct
+            way needs none, but believes that what it sees is rigid.
         motion_scale: of the camera network's last output, in radians and units of depth. A camera
             network that begins at random learns sooner with ten times as much.
         watch: what is looked at meanwhile.
@@ -215,6 +222,7 @@ class AdaptRecipe(Section):
     ] = RegistrationLossRecipe()
     data: DataRecipe = DataRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
+    camera: Literal["network", "direct"] = "network"
     motion_scale: PositiveFloat = MOTION_SCALE
     watch: WatchRecipe = WatchRecipe()
 

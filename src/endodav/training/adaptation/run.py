@@ -84,9 +84,14 @@ class Adaptation:
         with engine.writer_first():
             begun = start(recipe, download=download)
         engine.place(begun.networks)
+        depth = {id(parameter) for parameter in begun.networks.depth.parameters()}
         parameters = ever_trained(begun.networks, recipe.depth, recipe.schedule)
+        groups = [
+            {"params": [p for p in parameters if (id(p) in depth) == own], "rate": rate}
+            for own, rate in ((False, 1.0), (True, recipe.depth.rate))
+        ]
         rate, fused = recipe.schedule.learning_rate, not engine.scales
-        optimiser = torch.optim.AdamW(parameters, lr=rate, fused=fused)
+        optimiser = torch.optim.AdamW(groups, lr=rate, fused=fused)
         return cls(recipe, engine, begun, optimiser)
 
     @torch.no_grad()
@@ -121,7 +126,7 @@ class Adaptation:
         done = self.progress
         now = plan(self.recipe.schedule, done.step)
         for group in self.optimiser.param_groups:
-            group["lr"] = now.learning_rate
+            group["lr"] = now.learning_rate * group["rate"]
         record: Record = {}
         good = True
         for phase in phases(self.start.networks, self.recipe, now):

@@ -13,6 +13,7 @@ from endodav.errors import RecipeError, WeightsError
 from endodav.models.adapters import adapter_state
 from endodav.models.decompose import DecomposeDecoder
 from endodav.models.depth import EndoDAC, EndoDAV, EndoUFM, build
+from endodav.models.pose import CameraNetwork
 from endodav.models.presets import (
     PRESETS,
     AdapterConfig,
@@ -21,6 +22,7 @@ from endodav.models.presets import (
     OutputConfig,
     Preprocessing,
 )
+from endodav.training.adaptation.camera import DirectCamera
 from endodav.training.adaptation.networks import (
     DecompositionNetworks,
     DepthNetwork,
@@ -73,12 +75,14 @@ def start(recipe: AdaptRecipe, *, download: bool = True) -> Start:
     network = build(preset) if base is None else adapted(preset, base)
     depth = cast(DepthNetwork, network)
     networks: Networks
+    direct = recipe.camera == "direct"
+    camera = DirectCamera() if direct else CameraNetwork(recipe.motion_scale)
     if isinstance(depth, EndoUFM):
         config = PRESETS[recipe.base]
         decompose = DecomposeDecoder(depth.encoder.widths, config.head, depth.encoder.dense)
-        networks = DecompositionNetworks(depth, decompose, recipe.motion_scale)
+        networks = DecompositionNetworks(depth, decompose, camera)
     else:
-        networks = RegistrationNetworks(depth, recipe.motion_scale)
+        networks = RegistrationNetworks(depth, camera)
     found = imagenet_file(download)
     if found is not None:
         load_imagenet(networks.encoders(), found)

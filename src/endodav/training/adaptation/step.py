@@ -30,8 +30,8 @@ from endodav.losses.smoothness import (
 )
 from endodav.models.dpt import resize
 from endodav.models.flow import SCALES
-from endodav.models.pose import Motion, transform_of
 from endodav.training.adaptation.batch import NEIGHBOURS, Images, VideoBatch, pyramid
+from endodav.training.adaptation.camera import Intrinsics, Poses, look
 from endodav.training.adaptation.networks import RegistrationNetworks, disparities
 from endodav.training.adaptation.recipe import RegistrationLossRecipe
 from endodav.training.adaptation.registration import (
@@ -43,9 +43,6 @@ from endodav.training.adaptation.registration import (
 )
 from endodav.training.adaptation.terms import Depth, Losses, Scalar, averaged, full_depths, summed
 
-Poses = Float[Tensor, "frames 4 4"]
-Intrinsics = Float[Tensor, "frames 3 3"]
-
 
 class View(NamedTuple):
     """How one neighbour relates to the targets.
@@ -53,13 +50,11 @@ class View(NamedTuple):
     Attributes:
         registration: by optical flow.
         refinement: by appearance flow.
-        motion: as predicted.
-        T_neighbour_from_target: the same as a rigid motion.
+        T_neighbour_from_target: motion of the camera, as it is believed.
     """
 
     registration: Registration
     refinement: Refinement
-    motion: Motion
     T_neighbour_from_target: Poses
 
     @property
@@ -141,18 +136,13 @@ def registration_score(networks: RegistrationNetworks, batch: VideoBatch) -> lis
 
 def observe(networks: RegistrationNetworks, batch: VideoBatch) -> Scene:
     """Depth, motion, camera and light of a batch; gradients reach all networks but optical flow."""
-    views = {offset: _view(networks, batch, offset) for offset in NEIGHBOURS}
-    intrinsics = batch.known_intrinsics()
-    if intrinsics is None:  # as released: what the pair with the next frame says
-        last = views[NEIGHBOURS[-1]]
-        intrinsics = networks.camera.intrinsics(last.motion.feature, batch.size)
     found = disparities(networks, batch.targets())
     depths = full_depths(found, batch.size)
+    intrinsics, motions = look(networks.camera, batch, depths[0])
+    views = {offset: _view(networks, batch, offset, T) for offset, T in motions.items()}
     warped = {
-        offset: warp_by_depth(
-            batch.shown(offset), depths[0], intrinsics, view.T_neighbour_from_target
-        )
-        for offset, view in views.items()
+        offset: warp_by_depth(batch.shown(offset), depths[0], intrinsics, T)
+        for offset, T in motions.items()
     }
     return Scene(found, depths, intrinsics, views, warped)
 
@@ -227,12 +217,10 @@ def depth_errors(
     return by_motion, by_flow
 
 
-def _view(networks: RegistrationNetworks, batch: VideoBatch, offset: int) -> View:
+def _view(networks: RegistrationNetworks, batch: VideoBatch, offset: int, T: Poses) -> View:
     with torch.no_grad():
         registration = register(networks.flow, batch, offset)
-    refinement = refine(networks.appearance, batch, registration)
-    motion = networks.camera(batch.seen(offset), batch.seen())
-    return View(registration, refinement, motion, transform_of(motion))
+    return View(registration, refine(networks.appearance, batch, registration), T)
 
 
 def _view_losses(

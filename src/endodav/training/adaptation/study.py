@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from endodav.data.sequence import Pose
+from endodav.data.sequence import Pose, Sample
 from endodav.data.sequence import Sequence as Video
 from endodav.errors import RecipeError
 from endodav.evaluation.candidates import (
@@ -47,14 +47,17 @@ from endodav.evaluation.trajectory import pose_compute, pose_update
 from endodav.inference.engine import DepthEngine
 from endodav.inference.windows import choose_plan
 from endodav.models.adapters import adapted_layers
-from endodav.models.pose import CameraNetwork, transform_of
+from endodav.training.adaptation.batch import VideoBatch
+from endodav.training.adaptation.camera import Sighting, look
 from endodav.training.adaptation.data import draw_batch
 from endodav.training.adaptation.engine import launch
 from endodav.training.adaptation.footage import Footage, RawClip
+from endodav.training.adaptation.networks import Networks, disparities
 from endodav.training.adaptation.recipe import AdaptRecipe, RegistrationLossRecipe
 from endodav.training.adaptation.run import Adaptation
 from endodav.training.adaptation.start import Start
 from endodav.training.adaptation.study_footage import Shooting, film
+from endodav.training.adaptation.terms import full_depths
 from endodav.video.source import open_source
 from endodav.weights.hub import load
 
@@ -189,7 +192,7 @@ def _run(
     cameras = []
     for video in videos:
         still = {} if footage is not None else camera_errors(None, video, recipe.data.size)
-        cameras.append(camera_errors(networks.camera, video, recipe.data.size) | still)
+        cameras.append(camera_errors(networks, video, recipe.data.size) | still)
     return [
         depth_errors(run.start, strategy, video) | camera
         for strategy in STRATEGIES
@@ -257,42 +260,56 @@ def weaken(depth: nn.Module, seed: int) -> None:
 
 
 def camera_errors(
-    camera: CameraNetwork | None, video: Video, size: tuple[int, int]
+    networks: Networks | None, video: Video, size: tuple[int, int]
 ) -> dict[str, float]:
     """Errors of motion and intrinsics on a video with known camera.
 
     Args:
-        camera: the network; None for a camera that stands still.
+        networks: in evaluation mode; None for a camera that stands still.
         video: with poses and intrinsics.
-        size: rows and columns that the network sees.
+        size: rows and columns that the networks see.
 
     Returns:
-        "ate" in mm after a scale fit, over five frames; "rotation" in degrees; and, for a network,
+        "ate" in mm after a scale fit, over five frames; "rotation" in degrees; and, for networks,
         "focal", the mean error of both focal lengths in percent of the truth.
     """
     frames = list(video)[::GAP]
     poses = np.stack([cast(Pose, frame.T_world_from_camera) for frame in frames])
-    true = np.linalg.inv(poses[1:]) @ poses[:-1]
-    if camera is None:
+    true = np.linalg.inv(poses[2:]) @ poses[1:-1]  # of targets, which have a frame on each side
+    if networks is None:
         motion = pose_compute(pose_update(true, np.tile(np.eye(4), (len(true), 1, 1))))
         return {"ate": motion.ate, "rotation": float(np.degrees(motion.rotation))}
-    whole = np.ones(frames[0].image.shape[:2], bool)
-    images = RawClip(np.stack([frame.image for frame in frames]), whole, None).resized(size)
-    camera.eval()
-    with torch.inference_mode():
-        seen = camera(images[1:], images[:-1])
-        found = camera.intrinsics(seen.feature, size).numpy()
-    motion = pose_compute(pose_update(true, transform_of(seen).numpy()))
+    found = [_seen(networks, clip, size) for clip in _clips(frames)]
+    motions = torch.cat([sighting.motions[1] for sighting in found]).numpy()
+    motion = pose_compute(pose_update(true, motions))
     height, width = frames[0].image.shape[:2]
     assert video.intrinsics is not None
-    scale = np.diag([size[1] / width, size[0] / height, 1.0])
-    intrinsics = [intrinsics_update(K, scale @ video.intrinsics, *size) for K in found]
+    K_true = np.diag([size[1] / width, size[0] / height, 1.0]) @ video.intrinsics
+    by_frame = torch.cat([sighting.intrinsics for sighting in found]).numpy()
+    intrinsics = [intrinsics_update(K, K_true, *size) for K in by_frame]
     errors = intrinsics_compute(sum(intrinsics[1:], intrinsics[0])).relative_error
     return {
         "ate": motion.ate,
         "rotation": float(np.degrees(motion.rotation)),
         "focal": float(100 * errors[:2].mean()),
     }
+
+
+def _clips(frames: Sequence[Sample]) -> Iterator[RawClip]:
+    """The frames as clips of at most a window of targets, each target in one of them."""
+    for start in range(0, len(frames) - 2, WINDOW):
+        images = np.stack([frame.image for frame in frames[start : start + WINDOW + 2]])
+        yield RawClip(images, np.ones(images.shape[1:3], bool), None)
+
+
+@torch.inference_mode()
+def _seen(networks: Networks, clip: RawClip, size: tuple[int, int]) -> Sighting:
+    images = clip.resized(size)[None]
+    everywhere = torch.ones_like(images[:, :, :1], dtype=torch.bool)
+    squeeze = images.new_tensor([clip.squeeze_at(size)])
+    batch = VideoBatch(images, images, everywhere, squeeze=squeeze)
+    depth = full_depths(disparities(networks, batch.targets()), size)[0]
+    return look(networks.camera, batch, depth)
 
 
 def _made_with(recipe: AdaptRecipe, shooting: Shooting, videos: Sequence[Video]) -> dict[str, Any]:

@@ -1,0 +1,73 @@
+"""Who says how the camera moved: what both ways promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from endodav.training.adaptation.batch import VideoBatch
+from endodav.training.adaptation.camera import DirectCamera, look
+from endodav.training.adaptation.data import collate, mirrored, plain_clip
+from endodav.training.adaptation.footage import RawClip
+from endodav.training.adaptation.networks import RegistrationNetworks
+from endodav.training.adaptation.recipe import AdaptRecipe, DataRecipe, RegistrationLossRecipe
+from endodav.training.adaptation.start import start
+from endodav.training.adaptation.step import depth_phase, observe
+
+DATA = DataRecipe(size=(64, 64), targets=2)
+SHIFT = 2  # pixels between two frames
+
+
+def clip(rows: int = 48, columns: int = 96, seed: int = 0) -> VideoBatch:
+    """A wall that the camera passes sideways, recorded twice as wide as high."""
+    wall = np.random.default_rng(seed).integers(0, 255, (rows // 6, columns // 4, 3), np.uint8)
+    wall = wall.repeat(6, axis=0).repeat(6, axis=1)
+    frames = np.stack([wall[:, SHIFT * k : SHIFT * k + columns] for k in range(4)])
+    return plain_clip(RawClip(frames, np.ones((rows, columns), bool), None), DATA)
+
+
+def test_pixels_were_square_when_they_were_recorded() -> None:
+    K = DirectCamera().intrinsics(clip())
+    assert K.shape == (2, 3, 3)
+    focal = K[0, 0, 0] / 64 * 96, K[0, 1, 1] / 64 * 48  # in pixels of the recording
+    torch.testing.assert_close(*focal)
+
+
+def test_a_clip_keeps_its_squeeze() -> None:
+    once, turned = clip(), mirrored(clip())
+    both = collate([once, turned])
+    assert both.squeezes().tolist() == [0.5] * 4
+    assert VideoBatch(once.frames, once.frames, once.valid).squeezes().tolist() == [1.0] * 2
+
+
+def test_the_camera_passes_the_wall_sideways() -> None:
+    batch, depth = clip(), torch.full((2, 64, 64), 7.0)
+    sighting = look(DirectCamera(), batch, depth)
+    shift = SHIFT * 64 / 96  # pixels of the batch; the wall moves to the left
+    for offset, motion in sighting.motions.items():
+        across = motion[:, 0, 3] / 7 + motion[:, 0, 2]  # a turn to the side looks nearly the same
+        moved = sighting.intrinsics[:, 0, 0] * across
+        torch.testing.assert_close(moved, torch.full((2,), -shift * offset), atol=0.4, rtol=0)
+
+
+def test_known_intrinsics_are_believed() -> None:
+    batch = clip()
+    K = torch.tensor([[50.0, 0, 30], [0, 60, 31], [0, 0, 1]])
+    known = VideoBatch(batch.frames, batch.augmented, batch.valid, intrinsics=K[None])
+    sighting = look(DirectCamera(), known, torch.ones(2, 64, 64))
+    torch.testing.assert_close(sighting.intrinsics, K.expand(2, 3, 3))
+
+
+@pytest.mark.parametrize("camera", ["network", "direct"])
+def test_gradients_reach_depth_and_the_camera(camera: str) -> None:
+    recipe = AdaptRecipe.model_validate({"name": "test", "camera": camera, "data": DATA})
+    networks = start(recipe, download=False).networks.train()
+    assert isinstance(networks, RegistrationNetworks)
+    batch = clip()
+    depth_phase(observe(networks, batch), batch, RegistrationLossRecipe()).total.backward()
+    for part in (networks.camera, networks.depth, networks.appearance):
+        gradients = [p.grad for p in part.parameters() if p.grad is not None]
+        assert gradients
+        assert all(g.isfinite().all() for g in gradients)
+        assert any(g.any() for g in gradients)

@@ -36,7 +36,7 @@ def adapt(
         str | None,
         typer.Option(
             help=f"A YAML file, or one of {', '.join(bundled_recipes())}; default: endodav where"
-            " ImageNet weights are at hand, else endodav-direct; or that of the run which is resumed."
+            " ImageNet weights are at hand, else endodav-direct; or that of the resumed run."
         ),
     ] = None,
     base: Annotated[str | None, typer.Option(help="Model to adapt; default: the recipe's.")] = None,

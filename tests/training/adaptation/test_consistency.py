@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from endodav.errors import RecipeError
-from endodav.training.adaptation.consistency import consistency_table, open_run, strips
+from endodav.training.adaptation.consistency import Pair, consistency_table, open_run, strips
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import (
     AdaptRecipe,
@@ -20,6 +21,7 @@ from endodav.training.adaptation.recipe import (
     ScheduleRecipe,
     WatchRecipe,
 )
+from endodav.training.adaptation.start import start
 from endodav.training.adaptation.trainer import adapt
 
 from .world import narrow
@@ -78,3 +80,17 @@ def test_the_table_compares_before_and_after(run: Path, footage: Path) -> None:
 def test_a_folder_without_a_checkpoint_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="give a folder that `endodav adapt`"):
         open_run(tmp_path)
+
+
+@pytest.mark.usefixtures("narrow_networks")
+def test_without_a_camera_network_the_unit_of_depth_does_not_matter(footage: Path) -> None:
+    recipe = RECIPE.model_copy(update={"camera": "direct"})
+    base = start(recipe, download=False).networks.eval()
+    adapted = deepcopy(base)
+    adapted.unit *= 2
+    table = consistency_table(
+        Pair(recipe, base, adapted), Footage.open(footage, recipe.frames), clips=2
+    )
+    before, after = (row.scores for row in table.rows)
+    for name in before:
+        np.testing.assert_allclose(before[name], after[name], rtol=0.05)

@@ -3,6 +3,7 @@
 Base and adapted network are looked at with the same companions, those that the run trained: its
 camera, its intrinsics, its motion. The unit of depth is the companions', and adapting may have
 changed it; so the base's depth is first multiplied, clip by clip, by the ratio of the medians.
+Without a camera network, each depth has the motion that fits it best.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from endodav.errors import RecipeError
 from endodav.evaluation.reproduction import Column, Published, Row, Table, bootstrap, in_print
 from endodav.training.adaptation.batch import VideoBatch
+from endodav.training.adaptation.camera import DirectCamera
 from endodav.training.adaptation.data import plain_clip
 from endodav.training.adaptation.engine import Engine, launch
 from endodav.training.adaptation.footage import Footage, Place
@@ -146,10 +148,12 @@ def _measured(pair: Pair, clip: VideoBatch) -> list[list[float]]:
     """Photometric error and disagreement in percent, of base and adapted network."""
     after = believe(pair.adapted, pair.recipe, clip)
     before = believe(pair.base, pair.recipe, clip)
-    unit = after.depth.median() / before.depth.median()
+    if not isinstance(pair.base.camera, DirectCamera):  # a network's motions have the run's unit
+        unit = after.depth.median() / before.depth.median()
+        before = before._replace(depth=unit * before.depth)
     return [
         [float(photometric(belief, clip)), 100 * float(depth_disagreement(belief, clip))]
-        for belief in (before._replace(depth=unit * before.depth), after)
+        for belief in (before, after)
     ]
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
+from endodav.geometry.camera import rotation_from_axis_angle
+from endodav.geometry.warp import backproject, sample
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.camera import DirectCamera, look
 from endodav.training.adaptation.data import collate, mirrored, plain_clip
@@ -59,14 +63,50 @@ def test_known_intrinsics_are_believed() -> None:
     torch.testing.assert_close(sighting.intrinsics, K.expand(2, 3, 3))
 
 
+@pytest.mark.parametrize("start", [0.7, 1.3])
+def test_the_focal_length_goes_where_the_pictures_want_it(start: float) -> None:
+    true = 0.95
+    camera = DirectCamera().train()
+    camera.log_focal.fill_(math.log(start))
+    distances = []
+    for seed in range(25):
+        camera(turning(true, seed), torch.full((1, 64, 64), 5.0))
+        distances.append(abs(float(camera.log_focal) - math.log(true)))
+    assert distances[-1] < distances[0] - 0.05
+    before = camera.log_focal.clone()
+    camera.eval()(turning(true, 0), torch.full((1, 64, 64), 5.0))
+    assert camera.log_focal == before
+
+
+def turning(focal: float, seed: int) -> VideoBatch:
+    """A camera that turns in front of a picture on a wall, three frames."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 40, 40, generator=generator)
+    wall = torch.nn.functional.interpolate(coarse, (256, 256), mode="bicubic").clamp(0, 1)
+    K = torch.tensor([[64 * focal, 0, 31.5], [0, 64 * focal, 31.5], [0, 0, 1]])[None]
+    turn = 0.15 * torch.nn.functional.normalize(torch.randn(3, generator=generator), dim=0)
+    frames = []
+    for k in (-1, 0, 1):
+        rays = backproject(torch.ones(1, 64, 64), K) @ rotation_from_axis_angle(k * turn).mT
+        frames.append(sample(wall, 127.5 + 80 * rays[..., :2] / rays[..., 2:]))
+    clip = torch.stack(frames, dim=1)
+    return VideoBatch(clip, clip, torch.ones_like(clip[:, :, :1], dtype=torch.bool))
+
+
 @pytest.mark.parametrize("camera", ["network", "direct"])
-def test_gradients_reach_depth_and_the_camera(camera: str) -> None:
+def test_depth_and_the_camera_learn(camera: str) -> None:
     recipe = AdaptRecipe.model_validate({"name": "test", "camera": camera, "data": DATA})
     networks = start(recipe, download=False).networks.train()
     assert isinstance(networks, RegistrationNetworks)
     batch = clip()
+    before = {name: value.clone() for name, value in networks.camera.state_dict().items()}
     depth_phase(observe(networks, batch), batch, RegistrationLossRecipe()).total.backward()
-    for part in (networks.camera, networks.depth, networks.appearance):
+    parts = [networks.depth, networks.appearance]
+    if camera == "direct":
+        assert networks.camera.state_dict()["log_focal"] != before["log_focal"]
+    else:
+        parts.append(networks.camera)
+    for part in parts:
         gradients = [p.grad for p in part.parameters() if p.grad is not None]
         assert gradients
         assert all(g.isfinite().all() for g in gradients)

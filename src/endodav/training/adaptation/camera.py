@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from endodav.geometry.camera import invert
-from endodav.geometry.motion import align
+from endodav.geometry.motion import Alignment, align
 from endodav.models.pose import CameraNetwork, transform_of
 from endodav.training.adaptation.batch import NEIGHBOURS, VideoBatch
 from endodav.training.adaptation.terms import Depth
@@ -18,6 +19,10 @@ from endodav.training.adaptation.terms import Depth
 FOCAL_SHARE = (
     0.65  # of the width, to begin with: between a laparoscope's 0.8 and a colonoscope's 0.5
 )
+LOG_FOCAL_RANGE = math.log(0.25), math.log(2.5)  # 127 to 23 degrees across
+FOCAL_STEP = math.log(1.15)  # between the focal lengths that are compared
+MEMORY = 0.015  # share of the newest batch in the running errors
+RATE = 0.03  # of the way to where they seem least
 
 Poses = Float[Tensor, "frames 4 4"]
 Intrinsics = Float[Tensor, "frames 3 3"]
@@ -36,47 +41,93 @@ class Sighting(NamedTuple):
 
 
 class DirectCamera(nn.Module):
-    """The motion that makes neighbours look like targets; of one focal length, which is learned.
+    """The motion that makes neighbours look like targets, by the focal length that does it best.
 
-    The motion is solved for, given depth and focal length, so no gradient flows through it: where
-    the error is least, it does not depend on the motion (the envelope theorem).
+    Motion is solved for, given depth and focal length, so no gradient flows through it: where the
+    error is least, it does not depend on the motion (the envelope theorem). The focal length is one
+    for all footage. In training each batch is aligned with a shorter and a longer one as well; the
+    running means of what is left place the minimum of a parabola, towards which it moves. It is a
+    running statistic as those of batch norms are.
 
     Attributes:
         log_focal: logarithm of the focal length as a share of the width.
+        errors: running means of the alignment error: with a shorter focal length, this, a longer.
+        weight: of all batches in these means, 0 before the first and 1 after many.
     """
+
+    log_focal: Tensor
+    errors: Tensor
+    weight: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_focal = nn.Parameter(torch.tensor(math.log(FOCAL_SHARE)))
+        self.register_buffer("log_focal", torch.tensor(math.log(FOCAL_SHARE)))
+        self.register_buffer("errors", torch.zeros(3))
+        self.register_buffer("weight", torch.zeros(()))
 
-    def intrinsics(self, batch: VideoBatch) -> Intrinsics:
-        """Of each target frame: square pixels as they were recorded, and a centred axis."""
+    def intrinsics(self, batch: VideoBatch, step: int = 0) -> Intrinsics:
+        """Of each target frame: square pixels as they were recorded, and a centred axis.
+
+        Args:
+            batch: the clips.
+            step: by how many times `FOCAL_STEP` the focal length is longer.
+        """
         height, width = batch.size
         squeeze = batch.squeezes()
-        fx = (self.log_focal.exp() * width).expand_as(squeeze)
+        fx = ((self.log_focal + step * FOCAL_STEP).exp() * width).expand_as(squeeze)
         zero, one = torch.zeros_like(squeeze), torch.ones_like(squeeze)
         centre_x, centre_y = one * (width - 1) / 2, one * (height - 1) / 2
         rows = ((fx, zero, centre_x), (zero, fx / squeeze, centre_y), (zero, zero, one))
         return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
+    @torch.no_grad()
     def forward(self, batch: VideoBatch, depth: Depth) -> Sighting:
         """Align each neighbour with its target, whose depth is given."""
         known = batch.known_intrinsics()
-        intrinsics = self.intrinsics(batch) if known is None else known
-        still = torch.eye(4, dtype=depth.dtype, device=depth.device).expand(len(depth), 4, 4)
-        motions = {
-            offset: align(
-                batch.shown(),
-                batch.shown(offset),
-                depth,
-                intrinsics,
-                still,
-                target_usable=batch.usable(),
-                neighbour_usable=batch.usable(offset),
-            ).T_neighbour_from_target
-            for offset in NEIGHBOURS
-        }
-        return Sighting(intrinsics, motions)
+        if known is not None:
+            return Sighting(known, _motions(_aligned(batch, depth, known)))
+        intrinsics = self.intrinsics(batch)
+        found = _aligned(batch, depth, intrinsics)
+        if self.training:
+            shorter, longer = (_aligned(batch, depth, self.intrinsics(batch, k)) for k in (-1, 1))
+            self._learn(torch.stack([_left(one) for one in (shorter, found, longer)]))
+        return Sighting(intrinsics, _motions(found))
+
+    def _learn(self, errors: Float[Tensor, " three"]) -> None:
+        """Take note of a batch's errors and move the focal length to where they seem least."""
+        if not errors.isfinite().all():
+            return
+        self.errors.lerp_(errors, MEMORY)
+        self.weight.lerp_(torch.ones_like(self.weight), MEMORY)
+        shorter, this, longer = self.errors / self.weight
+        slope, bend = (longer - shorter) / 2, longer - 2 * this + shorter
+        steps = torch.where(bend > 0, -slope / bend.clamp(min=1e-9), -slope.sign())
+        self.log_focal += RATE * FOCAL_STEP * steps.clamp(-1, 1)
+        self.log_focal.clamp_(*LOG_FOCAL_RANGE)
+
+
+def _aligned(batch: VideoBatch, depth: Depth, intrinsics: Intrinsics) -> dict[int, Alignment]:
+    still = torch.eye(4, dtype=depth.dtype, device=depth.device).expand(len(depth), 4, 4)
+    return {
+        offset: align(
+            batch.shown(),
+            batch.shown(offset),
+            depth,
+            intrinsics,
+            still,
+            target_usable=batch.usable(),
+            neighbour_usable=batch.usable(offset),
+        )
+        for offset in NEIGHBOURS
+    }
+
+
+def _motions(found: Mapping[int, Alignment]) -> dict[int, Poses]:
+    return {offset: each.T_neighbour_from_target for offset, each in found.items()}
+
+
+def _left(found: Mapping[int, Alignment]) -> Float[Tensor, ""]:
+    return torch.cat([each.error for each in found.values()]).clamp(max=1).mean()
 
 
 Camera = CameraNetwork | DirectCamera

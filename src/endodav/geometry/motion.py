@@ -77,7 +77,6 @@ def align(
     neighbour: Image,
     depth: Depth,
     intrinsics: Intrinsics,
-    T_neighbour_from_target: Pose,
     *,
     target_usable: Mask,
     neighbour_usable: Mask,
@@ -89,17 +88,16 @@ def align(
         neighbour: the same a little earlier or later.
         depth: Z-depth of the target, positive, in any unit.
         intrinsics: of the camera of both, in pixels.
-        T_neighbour_from_target: a guess, in the unit of depth; standing still is tried as well.
         target_usable: pixels of the target to compare.
         neighbour_usable: pixels of the neighbour to compare with.
 
     Returns:
-        The best found; never worse, at the finest size, than what the coarser sizes led to.
+        The best found from standing still on; never worse than what the coarser sizes led to.
     """
     unit = depth.flatten(1).median(dim=1).values[:, None]
-    T = _rescaled(T_neighbour_from_target, 1 / unit)
     depth = depth / unit[..., None]
-    for number, size in enumerate(_sizes(target.shape[-2], target.shape[-1])):
+    T = torch.eye(4, dtype=depth.dtype, device=depth.device).repeat(len(depth), 1, 1)
+    for size in _sizes(target.shape[-2], target.shape[-1]):
         level = _Level(
             _brightness(target, size),
             _shrunk(target_usable.to(depth.dtype), size) > USABLE,
@@ -107,17 +105,8 @@ def align(
             1 / _shrunk(1 / depth.unsqueeze(1), size),
             _resized(intrinsics, (target.shape[-2], target.shape[-1]), size),
         )
-        if number == 0:
-            T = _better(level, T)
         T, error = _descended(level, T)
-    return Alignment(_rescaled(T, unit), error)
-
-
-def _better(level: _Level, guess: Pose) -> Pose:
-    """The guess, or no motion at all where that explains more."""
-    still = torch.eye(4, dtype=guess.dtype, device=guess.device).expand_as(guess)
-    wins = _linear(level, guess).error <= _linear(level, still).error
-    return torch.where(wins[:, None, None], guess, still)
+    return Alignment(rigid(T[:, :3, :3], T[:, :3, 3] * unit), error)
 
 
 def _descended(level: _Level, T: Pose) -> tuple[Pose, Float[Tensor, " batch"]]:
@@ -227,7 +216,3 @@ def _resized(intrinsics: Intrinsics, whole: Sizes, size: Sizes) -> Intrinsics:
     sy, sx = size[0] / whole[0], size[1] / whole[1]
     scale = intrinsics.new_tensor([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
     return scale @ intrinsics
-
-
-def _rescaled(T: Pose, factor: Float[Tensor, "batch 1"]) -> Pose:
-    return rigid(T[:, :3, :3], T[:, :3, 3] * factor)

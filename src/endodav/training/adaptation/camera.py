@@ -16,9 +16,7 @@ from endodav.models.pose import CameraNetwork, transform_of
 from endodav.training.adaptation.batch import NEIGHBOURS, VideoBatch
 from endodav.training.adaptation.terms import Depth
 
-FOCAL_SHARE = (
-    0.65  # of the width, to begin with: between a laparoscope's 0.8 and a colonoscope's 0.5
-)
+FOCAL_SHARE = 0.65  # of the width, to begin with; a laparoscope's is 0.8, a colonoscope's 0.5
 LOG_FOCAL_RANGE = math.log(0.25), math.log(2.5)  # 127 to 23 degrees across
 FOCAL_STEP = math.log(1.15)  # between the focal lengths that are compared
 MEMORY = 0.015  # share of the newest batch in the running errors
@@ -107,14 +105,12 @@ class DirectCamera(nn.Module):
 
 
 def _aligned(batch: VideoBatch, depth: Depth, intrinsics: Intrinsics) -> dict[int, Alignment]:
-    still = torch.eye(4, dtype=depth.dtype, device=depth.device).expand(len(depth), 4, 4)
     return {
         offset: align(
             batch.shown(),
             batch.shown(offset),
             depth,
             intrinsics,
-            still,
             target_usable=batch.usable(),
             neighbour_usable=batch.usable(offset),
         )

@@ -21,6 +21,7 @@ LOG_FOCAL_RANGE = math.log(0.25), math.log(2.5)  # 127 to 23 degrees across
 FOCAL_STEP = math.log(1.15)  # between the focal lengths that are compared
 MEMORY = 0.015  # share of the newest batch in the running errors
 RATE = 0.03  # of the way to where they seem least
+PRIOR = 1e-3  # error for each step away from what is usual, squared and halved
 
 Poses = Float[Tensor, "frames 4 4"]
 Intrinsics = Float[Tensor, "frames 3 3"]
@@ -44,8 +45,8 @@ class DirectCamera(nn.Module):
     Motion is solved for, given depth and focal length, so no gradient flows through it: where the
     error is least, it does not depend on the motion (the envelope theorem). The focal length is one
     for all footage. In training each batch is aligned with a shorter and a longer one as well; the
-    running means of what is left place the minimum of a parabola, towards which it moves. It is a
-    running statistic as those of batch norms are.
+    running means of what is left, and a little for being unusual, place the minimum of a parabola,
+    towards which it moves. It is a running statistic as those of batch norms are.
 
     Attributes:
         log_focal: logarithm of the focal length as a share of the width.
@@ -98,8 +99,10 @@ class DirectCamera(nn.Module):
         self.errors.lerp_(errors, MEMORY)
         self.weight.lerp_(torch.ones_like(self.weight), MEMORY)
         shorter, this, longer = self.errors / self.weight
-        slope, bend = (longer - shorter) / 2, longer - 2 * this + shorter
-        steps = torch.where(bend > 0, -slope / bend.clamp(min=1e-9), -slope.sign())
+        away = (self.log_focal - math.log(FOCAL_SHARE)) / FOCAL_STEP
+        slope = (longer - shorter) / 2 + PRIOR * away
+        bend = longer - 2 * this + shorter + PRIOR
+        steps = -slope / bend.clamp(min=PRIOR)
         self.log_focal += RATE * FOCAL_STEP * steps.clamp(-1, 1)
         self.log_focal.clamp_(*LOG_FOCAL_RANGE)
 

@@ -17,6 +17,7 @@ from endodav.models.adapters import train_only
 from endodav.models.decompose import AdjustNet, DecomposeDecoder
 from endodav.models.depth import EndoDAV
 from endodav.models.dpt import resize
+from endodav.models.pose import Motion
 from endodav.models.presets import BASE, BASE_HEAD, SMALL, SMALL_HEAD
 from endodav.training.adaptation.batch import NEIGHBOURS, VideoBatch
 from endodav.training.adaptation.decomposition import LitScene, decomposition_phase, relight
@@ -66,12 +67,16 @@ def training_step(case: Case) -> Mapping[str, Any]:
     if in_turn:
         networks.train_depth()
     temporal = tune(cast(EndoDAV, networks.depth), case)
+    motions: list[Motion] = []
+    noted = networks.camera.register_forward_hook(lambda *call: motions.append(call[-1]))
     scene = observe(networks, batch)
+    noted.remove()
     losses = depth_phase(scene, batch, weights, temporal=temporal)
     losses.total.backward()
     networks.eval()
     return {
         **images(networks, batch, scene),
+        **predicted(dict(zip(NEIGHBOURS, motions, strict=True))),
         **scalars("step0.loss", flow_losses),
         **scalars("loss", losses),
         **named_terms(losses),
@@ -166,10 +171,16 @@ def images(networks: RegistrationNetworks, batch: VideoBatch, scene: Scene) -> d
         "refined": view.refinement.refined[0],
         "occu_map": splat_coverage(reverse).unsqueeze(1),
     }
-    for offset, each in scene.views.items():
-        found[f"axisangle.{offset}"] = each.motion.axis_angle.unsqueeze(2)
-        found[f"translation.{offset}"] = each.motion.translation.unsqueeze(2)
     return {name: value.detach() for name, value in found.items()}
+
+
+def predicted(motions: Mapping[int, Motion]) -> dict[str, Any]:
+    """What the camera network answered for each neighbour."""
+    found = {}
+    for offset, motion in motions.items():
+        found[f"axisangle.{offset}"] = motion.axis_angle.unsqueeze(2).detach()
+        found[f"translation.{offset}"] = motion.translation.unsqueeze(2).detach()
+    return found
 
 
 def scalars(name: str, losses: Losses) -> dict[str, Any]:

@@ -31,7 +31,6 @@ class BackendNetwork(nn.Module):
         self.size, self.name = size, name
         self._open = open_part
         self._shared = False
-        self._contexts: list[np.ndarray] = []
 
     @cached_property
     def _encoder(self) -> Part:
@@ -108,6 +107,10 @@ class VideoBackendNetwork(BackendNetwork):
     @cached_property
     def _next(self) -> Part:
         return self._open(NEXT)
+
+    @cached_property
+    def _contexts(self) -> list[np.ndarray]:
+        return []
 
     def decode(
         self, maps: list[Float[Tensor, "time _ _ _"]]

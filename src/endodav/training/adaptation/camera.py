@@ -146,14 +146,10 @@ def look(camera: Camera, batch: VideoBatch, depth: Depth, *, in_time: bool = Fal
         sighting: Sighting = camera(batch, depth)
         return sighting
     earlier, later = NEIGHBOURS
-    if in_time:
-        before = camera(batch.seen(earlier), batch.seen())
-        after = camera(batch.seen(), batch.seen(later))
-        motions = {earlier: invert(transform_of(before)), later: transform_of(after)}
-    else:
-        before = camera(batch.seen(earlier), batch.seen())
-        after = camera(batch.seen(later), batch.seen())
-        motions = {earlier: transform_of(before), later: transform_of(after)}
+    before = transform_of(camera(batch.seen(earlier), batch.seen()))
+    pair = batch.seen(), batch.seen(later)
+    after = camera(*(pair if in_time else pair[::-1]))
+    motions = {earlier: invert(before) if in_time else before, later: transform_of(after)}
     intrinsics = batch.known_intrinsics()
     if intrinsics is None:  # as released: what the pair with the next frame says
         intrinsics = camera.intrinsics(after.feature, batch.size)

@@ -47,13 +47,12 @@ from endodav.evaluation.trajectory import pose_compute, pose_update
 from endodav.inference.engine import DepthEngine
 from endodav.inference.windows import choose_plan
 from endodav.models.adapters import adapted_layers
-from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.camera import Sighting, look
-from endodav.training.adaptation.data import draw_batch
+from endodav.training.adaptation.data import draw_batch, plain_clip
 from endodav.training.adaptation.engine import launch
 from endodav.training.adaptation.footage import Footage, RawClip
 from endodav.training.adaptation.networks import Networks, disparities
-from endodav.training.adaptation.recipe import AdaptRecipe, RegistrationLossRecipe
+from endodav.training.adaptation.recipe import AdaptRecipe, DataRecipe, RegistrationLossRecipe
 from endodav.training.adaptation.run import Adaptation
 from endodav.training.adaptation.start import Start
 from endodav.training.adaptation.study_footage import Shooting, film
@@ -304,10 +303,7 @@ def _clips(frames: Sequence[Sample]) -> Iterator[RawClip]:
 
 @torch.inference_mode()
 def _seen(networks: Networks, clip: RawClip, size: tuple[int, int]) -> Sighting:
-    images = clip.resized(size)[None]
-    everywhere = torch.ones_like(images[:, :, :1], dtype=torch.bool)
-    squeeze = images.new_tensor([clip.squeeze_at(size)])
-    batch = VideoBatch(images, images, everywhere, squeeze=squeeze)
+    batch = plain_clip(clip, DataRecipe(size=size, mask_highlights=False))
     depth = full_depths(disparities(networks, batch.targets()), size)[0]
     return look(networks.camera, batch, depth)
 

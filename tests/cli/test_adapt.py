@@ -57,10 +57,13 @@ def test_a_dry_run_does_one_step_and_leaves_nothing(endodav, footage, recipe, tm
 
 @pytest.mark.parametrize(("found", "name"), [(None, "endodav-direct"), ("x.pth", "endodav")])
 def test_the_default_recipe_needs_what_is_there(endodav, footage, recipe, monkeypatch, found, name):
-    known = {"endodav": recipe, "endodav-direct": recipe}
-    monkeypatch.setattr(adapt_command, "imagenet_file", lambda: found)
     read = adapt_command.read_recipe
-    monkeypatch.setattr(adapt_command, "read_recipe", lambda n, **more: read(known[n], **more))
+
+    def small(wanted, **more):
+        return read(recipe, **more).model_copy(update={"name": wanted})
+
+    monkeypatch.setattr(adapt_command, "imagenet_file", lambda: found)
+    monkeypatch.setattr(adapt_command, "read_recipe", small)
     done = endodav("adapt", footage, "--out", "run", "--dry-run")
     assert done.code == 0, done.err
     assert f"Recipe: {name} " in done.err

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from endodav.geometry.camera import intrinsics_from_fov, rigid, rotation_from_axis_angle
-from endodav.geometry.motion import Alignment, align
+from endodav.geometry.motion import Alignment, align, pyramid
 from endodav.geometry.warp import backproject, project, sample
 
 SIZE = 60, 80
@@ -44,7 +44,8 @@ def found(
     depth: Tensor = DEPTH,
     usable: Tensor = EVERYWHERE,
 ) -> Alignment:
-    return align(target, neighbour, depth, K, target_usable=usable, neighbour_usable=EVERYWHERE)
+    images = pyramid(target, neighbour, depth, target_usable=usable, neighbour_usable=EVERYWHERE)
+    return align(images, K)
 
 
 def test_the_motion_that_made_the_images_is_found() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -31,8 +31,9 @@ class ByFrame(nn.Module):
     def encode(self, frames: Tensor) -> list[Tensor]:
         return [frames]
 
-    def decode(self, maps: list[Tensor]) -> Tensor:
-        return self.predict_clip(maps[0])
+    def decode(self, maps: list[Tensor], wanted: Sequence[int] | None = None) -> Tensor:
+        depth = self.predict_clip(maps[0])
+        return depth if wanted is None else depth[list(wanted)]
 
 
 class Luminance(ByFrame):

@@ -18,7 +18,7 @@ from endodav.inference.alignment import least_squares
 from endodav.inference.engine import DepthEngine
 from endodav.inference.preprocess import network_input
 from endodav.inference.settings import InferenceSettings
-from endodav.inference.windows import IMAGE_PLAN, PLANS
+from endodav.inference.windows import IMAGE_PLAN, PLANS, WindowPlan
 from endodav.types import Frame, Kind, Units
 
 from .fakes import Broken, ClipMean, Luminance, Overflowing, frames_of, tiny_preset, video
@@ -206,8 +206,33 @@ def test_image_networks_see_no_filling():
 
 def test_video_networks_always_see_a_whole_window():
     network = Luminance()
-    depth_of(engine(network), video(25))
+    depth_of(engine(network), video(26))
     assert network.lengths == [32, 32]
+
+
+def test_a_window_that_changes_nothing_is_left_out():
+    network = Luminance()
+    depth_of(engine(network), video(25))
+    assert network.lengths == [32]
+
+
+@pytest.mark.parametrize("length", [8, 12, 32])
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
+def test_what_is_not_wanted_has_no_say(
+    plan: WindowPlan, length: int, monkeypatch: pytest.MonkeyPatch
+):
+    videos = [video(count) for count in (1, length - 1, length + 1, 3 * length)]
+
+    def depths() -> list[np.ndarray]:
+        own = plan.resized(length)
+        networks = (Luminance(WANDERING) for _ in videos)
+        made = (DepthEngine(network, tiny_preset(), own, MODEL_SIZE) for network in networks)
+        return [depth_of(one, images) for one, images in zip(made, videos, strict=True)]
+
+    sparing = depths()
+    monkeypatch.setattr(WindowPlan, "wanted", lambda self, *_: list(range(self.length)))
+    for got, want in zip(sparing, depths(), strict=True):
+        np.testing.assert_array_equal(got, want)
 
 
 class Encoding(Luminance):

@@ -50,6 +50,11 @@ def test_bicubic_keeps_its_overshoot():
     assert resized.min() < -0.01
 
 
+def test_a_frame_of_the_right_size_stays_as_it_is():
+    image = torch.rand(3, 9, 11)
+    assert torch.equal(resize_bicubic(image, (9, 11)), image)
+
+
 def test_normalisation_is_per_channel():
     image = np.full((28, 28, 3), (255, 0, 128), np.uint8)
     got = network_input(image, replace(VDA, input_size=28))

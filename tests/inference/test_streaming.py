@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import get_ident
 
@@ -26,7 +26,7 @@ class Counting(nn.Module):
         assert len(frames) == 1, "a stream goes step by step"
         return [frames[:, 0]]
 
-    def decode(self, maps: list[Tensor]) -> Tensor:
+    def decode(self, maps: list[Tensor], wanted: Sequence[int] | None = None) -> Tensor:  # noqa: ARG002
         raise AssertionError(f"a clip of {len(maps[0])} frames; a stream goes step by step")
 
     def advance(self, maps: list[Tensor], state: int | None) -> tuple[Tensor, int]:

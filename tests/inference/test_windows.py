@@ -43,6 +43,25 @@ def test_fits_are_on_key_frames_or_on_the_overlap():
     assert not PLANS["independent"].fit_positions
 
 
+def test_a_window_fades_in_over_its_overlap():
+    plan = PLANS["vda"]
+    shares = [plan.weight(plan.window(1), position) for position in range(2, 12)]
+    assert shares == pytest.approx([*(place / 7 for place in range(8)), 1, 1])
+    assert plan.weight(plan.window(0), 2) == 1
+    one = plan.resized(overlap=1)
+    assert one.weight(one.window(1), 2) == 0, "an overlap of one frame keeps the earlier estimate"
+    aligned = PLANS["overlap-align"]
+    assert aligned.weight(aligned.window(1), 7) == 0, "so does one that is not blended"
+
+
+def test_what_has_no_say_is_not_wanted():
+    plan = PLANS["vda"]
+    assert plan.wanted(plan.window(0), last=False, count=100) == list(range(31))
+    assert plan.wanted(plan.window(1), last=False, count=100) == [0, 1, *range(3, 31)]
+    assert plan.wanted(plan.window(1), last=True, count=40) == [0, 1, *range(3, 18)]
+    assert not plan.wanted(plan.window(1), last=True, count=25), "all its frames are settled"
+
+
 def test_a_shorter_window_keeps_its_proportions():
     plan = PLANS["vda"].resized(16)
     assert (plan.length, plan.overlap, plan.keys, plan.step) == (16, 4, (0, 6), 10)

@@ -17,6 +17,7 @@ from endodav.models.depth import (
     VideoDepthAnything,
     build,
 )
+from endodav.models.dpt import FRAMES_AT_ONCE
 from endodav.models.presets import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -98,10 +99,28 @@ def test_clips_of_a_batch_do_not_see_each_other(video: VideoDepthAnything) -> No
 def test_frames_in_small_groups_are_the_same_as_all_at_once(
     video: VideoDepthAnything, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frames = clip(6)
+    frames, lengths = clip(6), []
+    finish = video.head.finish
+
+    def counted(by_frame: list[torch.Tensor], patch_size: int) -> list[torch.Tensor]:
+        lengths.append(len(by_frame[0]))
+        return finish(by_frame, patch_size)
+
+    monkeypatch.setattr(video.head, "finish", counted)
     grouped = video(frames)
-    monkeypatch.setattr("endodav.models.dpt.FRAMES_AT_ONCE", 32)
+    video.work_in(None, 32)
     assert_same(grouped, video(frames))
+    video.work_in(None, FRAMES_AT_ONCE)
+    assert lengths == [4, 2, 6]
+
+
+@pytest.mark.parametrize("wanted", [[0], [1, 2, 3], [0, 2, 3, 5]])
+@torch.inference_mode()
+def test_frames_that_are_not_wanted_are_seen_all_the_same(
+    video: VideoDepthAnything, wanted: list[int]
+) -> None:
+    maps = video.encode(clip(6)[0])
+    assert_same(video.decode(maps, wanted), video.decode(maps)[wanted])
 
 
 @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -58,10 +58,10 @@ class BackendNetwork(nn.Module):
         return _together(self._each(self._encoder, [[frame[None]] for frame in frames.numpy()]))
 
     def decode(
-        self, maps: list[Float[Tensor, "time _ _ _"]]
-    ) -> Float[Tensor, "time out_height out_width"]:
-        """Depth of the frames of a clip, each by itself."""
-        return self._depth([level.numpy() for level in maps])
+        self, maps: list[Float[Tensor, "time _ _ _"]], wanted: Sequence[int] | None = None
+    ) -> Float[Tensor, "wanted out_height out_width"]:
+        """Depth of the frames of a clip, each by itself; of all, or those `wanted`."""
+        return self._depth([level.numpy() for level in maps], wanted)
 
     @contextmanager
     def encoding_ahead(self) -> Iterator[None]:
@@ -78,8 +78,8 @@ class BackendNetwork(nn.Module):
         """Depth of one clip."""
         return self.decode(self.encode(frames))
 
-    def _depth(self, by_frame: list[np.ndarray]) -> Tensor:
-        frames = range(len(by_frame[0]))
+    def _depth(self, by_frame: list[np.ndarray], wanted: Sequence[int] | None = None) -> Tensor:
+        frames = range(len(by_frame[0])) if wanted is None else wanted
         examples = [[level[k : k + 1] for level in by_frame] for k in frames]
         (depth,) = _together(self._each(self._decoder, examples))
         return depth
@@ -113,11 +113,11 @@ class VideoBackendNetwork(BackendNetwork):
         return []
 
     def decode(
-        self, maps: list[Float[Tensor, "time _ _ _"]]
-    ) -> Float[Tensor, "time out_height out_width"]:
-        """Depth of one clip from what its frames gave."""
+        self, maps: list[Float[Tensor, "time _ _ _"]], wanted: Sequence[int] | None = None
+    ) -> Float[Tensor, "wanted out_height out_width"]:
+        """Depth of one clip from what its frames gave; of all frames, or those `wanted`."""
         map_0, map_1, map_2, map_3 = (level.numpy() for level in maps)
-        return self._depth([map_0, map_1, *self._window(map_2, map_3)])
+        return self._depth([map_0, map_1, *self._window(map_2, map_3)], wanted)
 
     def advance(
         self, maps: list[Float[Tensor, "1 _ _ _"]], state: TemporalState | None

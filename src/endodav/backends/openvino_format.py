@@ -169,7 +169,7 @@ class _Compiled(Part):
         queue = self._requests(EACH, examples[0])
         queue.set_callback(keep)
         for place, inputs in enumerate(examples):
-            queue.start_async(_contiguous(inputs), place)
+            queue.start_async(_contiguous(inputs), place, share_inputs=True)
         queue.wait_all()
         return found
 

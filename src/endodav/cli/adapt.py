@@ -61,13 +61,16 @@ def adapt(
     On several GPUs: torchrun --nproc-per-node 4 --no-python endodav adapt FOOTAGE --out RUN
     """
     with plain_warnings():
-        plan = _recipe(recipe, out, resume, base, steps)
         engine = launch(device, precision)
         speaks = engine.writes and not quiet
         if not engine.writes:
             warnings.simplefilter("ignore")  # the process that writes says it all
+        with engine.writer_first():  # who downloads; nobody asks again
+            imagenet = imagenet_file() is not None
+        plan = _recipe(recipe, out, resume, imagenet, base, steps)
         found = _survey(footage, plan, roi, masks, engine)
         if speaks:
+            err.print(f"Recipe: {plan.name}", markup=False)
             _show_footage(found)
         if dry_run:
             seen = rehearse(plan, found, engine.device, precision)
@@ -83,6 +86,7 @@ def adapt(
             resume=resume,
             tensorboard=tensorboard,
             report=_teller(plan.schedule.steps) if speaks else silent,
+            download=False,
         )
     if speaks:
         err.print(f"Adapter: {weights}\nReport: {out / 'report.html'}", markup=False)
@@ -100,15 +104,17 @@ def _judge(run: Path, found: Footage, clips: int, engine: Engine) -> None:
 
 
 def _recipe(
-    name: str | None, out: Path, resume: bool, base: str | None, steps: int | None
+    name: str | None,
+    out: Path,
+    resume: bool,
+    imagenet: bool,
+    base: str | None,
+    steps: int | None,
 ) -> AdaptRecipe:
     own = out / RECIPE_FILE
     if name is None and resume and own.exists():
         return read_recipe(own, base=base, steps=steps)
-    if name is None:
-        name = TRAINED if imagenet_file() else DIRECT
-        err.print(f"Recipe: {name}", markup=False)
-    return read_recipe(name, base=base, steps=steps)
+    return read_recipe(name or (TRAINED if imagenet else DIRECT), base=base, steps=steps)
 
 
 def _survey(

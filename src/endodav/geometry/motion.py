@@ -58,8 +58,21 @@ class _Level(NamedTuple):
     target: Float[Tensor, "batch rows columns"]
     target_usable: Bool[Tensor, "batch rows columns"]
     neighbour: Float[Tensor, "batch 4 rows columns"]  # with slopes along x and y, and usable or not
-    depth: Float[Tensor, "batch rows columns"]
-    intrinsics: Intrinsics
+    depth: Float[Tensor, "batch rows columns"]  # in its median
+
+
+class Pyramid(NamedTuple):
+    """Two images at several sizes, ready to be aligned by any intrinsics.
+
+    Attributes:
+        levels: the coarsest first.
+        unit: the depths' medians, in which they are counted.
+        size: of the whole images.
+    """
+
+    levels: list[_Level]
+    unit: Float[Tensor, "batch 1"]
+    size: Sizes
 
 
 class _Linear(NamedTuple):
@@ -72,48 +85,62 @@ class _Linear(NamedTuple):
 
 
 @torch.no_grad()
-def align(
+def pyramid(
     target: Image,
     neighbour: Image,
     depth: Depth,
-    intrinsics: Intrinsics,
     *,
     target_usable: Mask,
     neighbour_usable: Mask,
-) -> Alignment:
-    """The motion under which the neighbour, warped by depth, looks like the target.
+) -> Pyramid:
+    """What `align` compares.
 
     Args:
         target: RGB in 0..1.
         neighbour: the same a little earlier or later.
         depth: Z-depth of the target, positive, in any unit.
-        intrinsics: of the camera of both, in pixels.
         target_usable: pixels of the target to compare.
         neighbour_usable: pixels of the neighbour to compare with.
-
-    Returns:
-        The best found from standing still on; never worse than what the coarser sizes led to.
     """
     unit = depth.flatten(1).median(dim=1).values[:, None]
     depth = depth / unit[..., None]
-    T = torch.eye(4, dtype=depth.dtype, device=depth.device).repeat(len(depth), 1, 1)
-    for size in _sizes(target.shape[-2], target.shape[-1]):
-        level = _Level(
+    whole = target.shape[-2], target.shape[-1]
+    levels = [
+        _Level(
             _brightness(target, size),
             _shrunk(target_usable.to(depth.dtype), size) > USABLE,
             _with_slopes(neighbour, neighbour_usable, size),
             1 / _shrunk(1 / depth.unsqueeze(1), size),
-            _resized(intrinsics, (target.shape[-2], target.shape[-1]), size),
         )
-        T, error = _descended(level, T)
+        for size in _sizes(*whole)
+    ]
+    return Pyramid(levels, unit, whole)
+
+
+@torch.no_grad()
+def align(images: Pyramid, intrinsics: Intrinsics) -> Alignment:
+    """The motion under which the neighbour, warped by depth, looks like the target.
+
+    Args:
+        images: of both, and depth.
+        intrinsics: of the camera of both, in pixels of the whole images.
+
+    Returns:
+        The best found from standing still on; never worse than what the coarser sizes led to.
+    """
+    unit = images.unit
+    T = torch.eye(4, dtype=unit.dtype, device=unit.device).repeat(len(unit), 1, 1)
+    for level in images.levels:
+        size = level.depth.shape[-2], level.depth.shape[-1]
+        T, error = _descended(level, _resized(intrinsics, images.size, size), T)
     return Alignment(rigid(T[:, :3, :3], T[:, :3, 3] * unit), error)
 
 
-def _descended(level: _Level, T: Pose) -> tuple[Pose, Float[Tensor, " batch"]]:
+def _descended(level: _Level, K: Intrinsics, T: Pose) -> tuple[Pose, Float[Tensor, " batch"]]:
     """The best motion on the way of Gauss-Newton, and its error."""
     best, least = T, torch.full_like(T[:, 0, 0], torch.inf)
     for step in range(STEPS + 1):
-        now = _linear(level, T)
+        now = _linear(level, K, T)
         better = now.error < least
         best = torch.where(better[:, None, None], T, best)
         least = torch.where(better, now.error, least)
@@ -123,9 +150,9 @@ def _descended(level: _Level, T: Pose) -> tuple[Pose, Float[Tensor, " batch"]]:
     return best, least
 
 
-def _linear(level: _Level, T: Pose) -> _Linear:
-    points = backproject(level.depth, level.intrinsics)
-    seen = project(points, level.intrinsics, T)
+def _linear(level: _Level, K: Intrinsics, T: Pose) -> _Linear:
+    points = backproject(level.depth, K)
+    seen = project(points, K, T)
     brightness, slope_x, slope_y, usable = sample(level.neighbour, seen.pixels, "zeros").unbind(1)
     valid = level.target_usable & (usable > USABLE) & (seen.depth > NEAREST)
     residuals = brightness - level.target
@@ -133,8 +160,8 @@ def _linear(level: _Level, T: Pose) -> _Linear:
     # How brightness changes with the point behind a pixel, and that with translation and rotation.
     x, y, z = (points @ T[:, None, :3, :3].mT + T[:, None, None, :3, 3]).unbind(-1)
     z = z.clamp(min=NEAREST)
-    by_x = slope_x * level.intrinsics[:, 0, 0, None, None] / z
-    by_y = slope_y * level.intrinsics[:, 1, 1, None, None] / z
+    by_x = slope_x * K[:, 0, 0, None, None] / z
+    by_y = slope_y * K[:, 1, 1, None, None] / z
     by_z = -(by_x * x + by_y * y) / z
     turns = (y * by_z - z * by_y, z * by_x - x * by_z, x * by_y - y * by_x)
     slopes = torch.stack([by_x, by_y, by_z, *turns], dim=-1)

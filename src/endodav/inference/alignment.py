@@ -111,14 +111,6 @@ def guarded_fit(m: Moments) -> Affine:
     return Affine(1.0, (m.y - m.x) / m.n)
 
 
-def fade_weight(place: int, overlap: int) -> float:
-    """Weight of the later window at `place` of the overlap: 0 at its first frame, 1 at its last.
-
-    An overlap of one frame keeps the earlier estimate.
-    """
-    return place / (overlap - 1) if overlap > 1 else 0.0
-
-
 def cross_fade(earlier: DepthTensor, later: DepthTensor, weight: float) -> DepthTensor:
     """(1 - weight) earlier + weight later."""
     return (1.0 - weight) * earlier + weight * later

@@ -8,7 +8,8 @@ one as it is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 
 import torch
@@ -20,13 +21,12 @@ from endodav.inference.alignment import (
     FitFunction,
     Moments,
     cross_fade,
-    fade_weight,
     guarded_fit,
     moments,
 )
 from endodav.inference.predictor import ClipNetwork, Predictor, SeenFrame
 from endodav.inference.settings import InferenceSettings
-from endodav.inference.windows import Window, WindowPlan
+from endodav.inference.windows import Fit, Window, WindowPlan
 from endodav.models.presets import ModelPreset
 from endodav.types import DepthFrame, DepthMap, Frame, RGBImage, Units
 
@@ -94,12 +94,11 @@ class DepthEngine:
         *,
         fit: FitFunction = guarded_fit,
     ) -> None:
-        self.plan = plan
-        self.settings = settings or InferenceSettings()
-        self.predictor = Predictor(network, preset, self.settings)
         # Metric depth has no free scale or shift: windows are only faded into each other.
         metric = preset.units is Units.MILLIMETRES
-        self._fit_positions = range(0) if metric else plan.fit_positions
+        self.plan = replace(plan, fit=Fit.NONE) if metric else plan
+        self.settings = settings or InferenceSettings()
+        self.predictor = Predictor(network, preset, self.settings)
         self._fit = fit
 
     def run(self, source: Iterable[Frame]) -> Iterator[DepthFrame]:
@@ -124,19 +123,21 @@ class DepthEngine:
         if buffer.has(0):
             self._fit_into_memory(buffer)
         for window in self.plan.windows(buffer.has):
-            own, size = self._estimate(window, buffer, inherited)
+            buffer.has(window.frames[-1])
             following = self.plan.window(window.number + 1)
             last = not buffer.has(self.plan.step * following.number)
+            own = self._estimate(window, last, buffer, inherited)
             for position in self.plan.settled(window, last):
                 index = window.frames[position]
                 if index < buffer.count:
-                    values = self._settle(window, position, own, inherited, size)
+                    weight = self.plan.weight(window, position)
+                    values = self._settle(index, own, inherited, weight, buffer)
                     frame = buffer.take(index)
                     yield DepthFrame(values, frame.timestamp, frame.index, frame.image)
-            latest = dict(zip(window.frames, own, strict=False))
             inherited = {
-                index: inherited[index] if index in inherited else latest[index].kept()
+                index: inherited[index] if index in inherited else own[index].kept()
                 for index in following.frames[: self.plan.inherited]
+                if index in inherited or index in own
             }
             buffer.keep(following.frames)
 
@@ -148,36 +149,38 @@ class DepthEngine:
 
     @torch.inference_mode()
     def _estimate(
-        self, window: Window, buffer: FrameBuffer, inherited: Estimates
-    ) -> tuple[list[Estimate], Size]:
-        """The aligned estimate at each position, and the size of the depth to give out."""
-        buffer.has(window.frames[-1])
+        self, window: Window, last: bool, buffer: FrameBuffer, inherited: Estimates
+    ) -> Estimates:
+        """The window's aligned depth of each frame whose depth has a say."""
+        wanted = self.plan.wanted(window, last, buffer.count)
+        if not wanted:
+            return {}
         shown = [i for i in window.frames if self.plan.fill or i < buffer.count]
-        maps = self.predictor.predict([buffer.seen(index) for index in shown])
-        size = self.settings.depth_size(buffer.frame_size, (maps.shape[1], maps.shape[2]))
-        raw = [Estimate(values) for values in maps]
-        if window.number == 0 or not self._fit_positions:
-            return raw, size
+        maps = self.predictor.predict([buffer.seen(index) for index in shown], wanted)
+        indices = [window.frames[position] for position in wanted]
+        raw = {index: Estimate(values) for index, values in zip(indices, maps, strict=True)}
+        if window.number == 0 or not self.plan.fit_positions:
+            return raw
+        size = self._size(maps[0], buffer)
         sums = Moments()
-        for position in self._fit_positions:
-            reference = inherited[window.frames[position]]
-            sums += moments(raw[position].at(size), reference.at(size))
+        for position in self.plan.fit_positions:
+            index = window.frames[position]
+            sums += moments(raw[index].at(size), inherited[index].at(size))
         affine = self._fit(sums)
-        return [Estimate(estimate.values, affine) for estimate in raw], size
+        return {index: Estimate(estimate.values, affine) for index, estimate in raw.items()}
 
     @torch.inference_mode()
     def _settle(
-        self,
-        window: Window,
-        position: int,
-        own: Sequence[Estimate],
-        inherited: Estimates,
-        size: Size,
+        self, index: int, own: Estimates, inherited: Estimates, weight: float, buffer: FrameBuffer
     ) -> DepthMap:
-        """Final depth of the frame at `position`: the window's, the inherited one, or between."""
-        place = self.plan.fade_position(window, position)
-        if place is None:
-            return own[position].at(size).cpu().numpy()
-        weight = fade_weight(place, self.plan.overlap) if self.plan.blend else 0.0
-        earlier = inherited[window.frames[position]].at(size)
-        return cross_fade(earlier, own[position].at(size), weight).cpu().numpy()
+        """Final depth of a frame: its window's to this weight, an earlier one's to the rest."""
+        estimate = own[index] if weight > 0 else inherited[index]
+        size = self._size(estimate.values, buffer)
+        depth = estimate.at(size)
+        if 0 < weight < 1:
+            depth = cross_fade(inherited[index].at(size), depth, weight)
+        return depth.cpu().numpy()
+
+    def _size(self, values: Tensor, buffer: FrameBuffer) -> Size:
+        """Rows and columns of the depth to give out."""
+        return self.settings.depth_size(buffer.frame_size, (values.shape[0], values.shape[1]))

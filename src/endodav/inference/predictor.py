@@ -35,9 +35,9 @@ class ClipNetwork(Protocol):
         ...
 
     def decode(
-        self, maps: list[Float[Tensor, "time _ _ _"]]
-    ) -> Float[Tensor, "time map_rows map_columns"]:
-        """Depth of a clip from what its frames gave."""
+        self, maps: list[Float[Tensor, "time _ _ _"]], wanted: Sequence[int] | None = None
+    ) -> Float[Tensor, "wanted map_rows map_columns"]:
+        """Depth of a clip from what its frames gave; of all frames, or those `wanted`."""
         ...
 
 
@@ -144,11 +144,14 @@ class Predictor:
             image, self.preset.preprocessing, self.settings.input_size, self.device
         )
 
-    def predict(self, clip: Sequence[SeenFrame]) -> Float[Tensor, "time map_rows map_columns"]:
+    def predict(
+        self, clip: Sequence[SeenFrame], wanted: Sequence[int] | None = None
+    ) -> Float[Tensor, "wanted map_rows map_columns"]:
         """Depth of one clip, float32, in the preset's units; its frames remember their maps.
 
         Args:
             clip: its frames; one that comes twice is encoded once.
+            wanted: positions whose depth is wanted, in rising order; None for all.
 
         Raises:
             WeightsError: the network gives values that are not finite even in float32.
@@ -160,7 +163,7 @@ class Predictor:
                     frame.maps = None
             self.encode(clip)
             levels = zip(*(cast(list[Tensor], frame.maps) for frame in clip), strict=True)
-            return self.network.decode([torch.cat(level) for level in levels]), None
+            return self.network.decode([torch.cat(level) for level in levels], wanted), None
 
         depth, _ = self._finite(run)
         return depth

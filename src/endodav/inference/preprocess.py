@@ -131,6 +131,8 @@ def resize_bicubic(
     image: Float[Tensor, "channels height width"], size: tuple[int, int]
 ) -> Float[Tensor, "channels new_height new_width"]:
     """Bicubic with a = -0.75, no antialias, overshoot kept; the same as OpenCV's INTER_CUBIC."""
+    if tuple(image.shape[1:]) == size:
+        return image
     return interpolate(image[None], size, mode="bicubic", align_corners=False)[0]
 
 

@@ -158,10 +158,43 @@ class WindowPlan:
         first = 0 if window.number == 0 else len(self.keys)
         return range(first, self.length if last else self.length - self.overlap)
 
-    def fade_position(self, window: Window, position: int) -> int | None:
-        """Place within the overlap, 0..overlap-1, or None where only `window` knows the frame."""
+    def weight(self, window: Window, position: int) -> float:
+        """Share of `window` in the depth of a frame that settles with it.
+
+        It rises from 0 at the first frame of the overlap to 1 at its last. An overlap of one frame
+        keeps the earlier estimate, as does one that is not blended.
+        """
         place = position - len(self.keys)
-        return place if window.number > 0 and 0 <= place < self.overlap else None
+        if window.number == 0 or place >= self.overlap:
+            return 1.0
+        return place / (self.overlap - 1) if self.blend and self.overlap > 1 else 0.0
+
+    def wanted(self, window: Window, last: bool, count: int) -> list[int]:
+        """Positions of `window` whose depth has a say, in rising order; empty if none has.
+
+        It has one in the depth of a frame, in a fit of this window, and in those of later ones.
+
+        Args:
+            window: the window.
+            last: whether none follows.
+            count: of frames known by now; positions of later ones repeat the video's last frame.
+        """
+        shown = {p for p in self.settled(window, last) if self.weight(window, p) > 0}
+        fitted: set[int] = set()
+        if not last:
+            following = self.window(window.number + 1)
+            handed_on = (*self.keys, *range(self.length - self.overlap, self.length))
+            for heir, position in enumerate(handed_on):
+                if window.number > 0 and position < self.inherited:
+                    continue  # an earlier window's depth of it goes on
+                if heir in self.fit_positions or heir in self.keys:
+                    fitted.add(position)
+                elif heir >= len(self.keys) and self.weight(following, heir) < 1:
+                    shown.add(position)
+        needed = fitted | {p for p in shown if window.frames[p] < count}
+        if needed and window.number > 0:
+            needed.update(self.fit_positions)
+        return sorted(needed)
 
     def resized(self, length: int | None = None, overlap: int | None = None) -> WindowPlan:
         """The same strategy with another window length or overlap.

@@ -78,14 +78,18 @@ class _DPTNetwork(nn.Module):
         return self.head.reassemble(self.encoder(images), grid)
 
     def decode(
-        self, maps: list[Float[Tensor, "time _ _ _"]]
-    ) -> Float[Tensor, "time out_height out_width"]:
+        self, maps: list[Float[Tensor, "time _ _ _"]], wanted: Sequence[int] | None = None
+    ) -> Float[Tensor, "wanted out_height out_width"]:
         """Depth of one clip, at the finest scale there is, from what its frames gave.
+
+        Args:
+            maps: of all its frames.
+            wanted: those whose depth is wanted, in rising order; None for all.
 
         Raises:
             InputError: the clip is longer than the network attends over.
         """
-        return self.activate(self.fused(maps, len(maps[0])), scales=1)[0][:, 0]
+        return self.activate(self.fused(maps, len(maps[0]), wanted), scales=1)[0][:, 0]
 
     def predict_clip(
         self, frames: Float[Tensor, "time 3 height width"]
@@ -129,11 +133,14 @@ class _DPTNetwork(nn.Module):
         return frames
 
     def fused(
-        self, maps: list[Float[Tensor, "frames _ _ _"]], time: int
-    ) -> list[Float[Tensor, "frames 1 _ _"]]:
+        self,
+        maps: list[Float[Tensor, "frames _ _ _"]],
+        time: int,
+        wanted: Sequence[int] | None = None,
+    ) -> list[Float[Tensor, "wanted 1 _ _"]]:
         """The head's outputs for clips of `time` frames, before the last activation."""
         mix = no_mix if self.motion is None else self.motion.mix(time)
-        return self.head.fuse_maps(maps, self.encoder.patch_size, mix)
+        return self.head.fuse_maps(maps, self.encoder.patch_size, mix, wanted)
 
     def activate(
         self, raw: list[Float[Tensor, "frames 1 _ _"]], scales: int

@@ -7,7 +7,7 @@ either one map at 14 times the patch grid, or a pyramid of four at 16, 8, 4 and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, cast
 
 import torch
@@ -199,21 +199,25 @@ class DPTHead(nn.Module):
         maps: list[Float[Tensor, "frames _ _ _"]],
         patch_size: int,
         mix: Mix = no_mix,
-    ) -> list[Float[Tensor, "frames 1 _ _"]]:
-        """Dense maps of every frame, before their last activation.
+        wanted: Sequence[int] | None = None,
+    ) -> list[Float[Tensor, "wanted 1 _ _"]]:
+        """Dense maps, before their last activation.
 
         Args:
             maps: of `reassemble`.
             patch_size: side of a patch; the single output map has the size of the image.
             mix: lets the frames exchange information at the four coarse places.
+            wanted: frames whose dense maps are wanted; None for all.
 
         Returns:
             One map of patch_size times the grid, or four of 16, 8, 4 and 2 times, finest first.
         """
         by_frame = [*maps[:MIXED], *self.mix_coarse(maps[MIXED], maps[COARSE], mix)]
+        frames = range(len(by_frame[0])) if wanted is None else wanted
+        at_once = self.frames_at_once
         parts = [
-            self.finish([x[start : start + FRAMES_AT_ONCE] for x in by_frame], patch_size)
-            for start in range(0, len(by_frame[0]), FRAMES_AT_ONCE)
+            self.finish([_chosen(x, frames[start : start + at_once]) for x in by_frame], patch_size)
+            for start in range(0, len(frames), at_once)
         ]
         return [torch.cat(levels) for levels in zip(*parts, strict=True)]
 
@@ -276,6 +280,12 @@ def halvings(
         rows, columns = _size(scales[-1])
         scales.append(resize(scales[-1], (rows // 2, columns // 2)))
     return scales
+
+
+def _chosen(x: Tensor, frames: Sequence[int]) -> Tensor:
+    """Some frames; where they follow each other, without a copy."""
+    first, last = frames[0], frames[-1]
+    return x[first : last + 1] if last - first == len(frames) - 1 else x[list(frames)]
 
 
 def _as_map(tap: Tensor, grid: Size) -> Tensor:

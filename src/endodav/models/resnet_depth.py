@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from jaxtyping import Float
@@ -38,10 +39,12 @@ class ResNetDepth(nn.Module):
         return cast(list[Tensor], self.encoder(resize(frames, self.image_shape)))
 
     def decode(
-        self, maps: list[Float[Tensor, "time _ _ _"]]
-    ) -> Float[Tensor, "time out_height out_width"]:
-        """Disparity at the finest scale, of each frame by itself."""
-        finest: Tensor = self.decoder(maps)[0]
+        self, maps: list[Float[Tensor, "time _ _ _"]], wanted: Sequence[int] | None = None
+    ) -> Float[Tensor, "wanted out_height out_width"]:
+        """Disparity at the finest scale, of each frame by itself; of all, or those `wanted`."""
+        finest: Tensor = self.decoder(maps if wanted is None else [x[list(wanted)] for x in maps])[
+            0
+        ]
         return finest[:, 0]
 
     def predict_clip(

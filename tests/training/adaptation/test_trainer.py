@@ -78,6 +78,16 @@ def test_a_run_is_not_begun_twice_nor_resumed_as_another(footage: Footage, tmp_p
         adapt(one.model_copy(update={"seed": 5}), footage, tmp_path, resume=True)
 
 
+def test_a_checkpoint_with_another_optimiser_is_refused(tmp_path: Path) -> None:
+    run = Adaptation.of(RECIPE, launch("cpu", "fp32"), download=False)
+    run.save(tmp_path / "checkpoint.pt")
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    state["optimiser"]["param_groups"].pop()
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(RecipeError, match="does not fit the recipe"):
+        run.restore(tmp_path / "checkpoint.pt")
+
+
 def test_the_best_weights_are_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors = iter([0.9, 0.3, 0.2, 0.4, 0.5])
     monkeypatch.setattr(

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from endodav.geometry.camera import invert
-from endodav.geometry.motion import Alignment, align
+from endodav.geometry.motion import Alignment, Pyramid, align, pyramid
 from endodav.models.pose import CameraNetwork, transform_of
 from endodav.training.adaptation.batch import NEIGHBOURS, VideoBatch
 from endodav.training.adaptation.terms import Depth
@@ -82,13 +82,14 @@ class DirectCamera(nn.Module):
     @torch.no_grad()
     def forward(self, batch: VideoBatch, depth: Depth) -> Sighting:
         """Align each neighbour with its target, whose depth is given."""
+        pairs = _pairs(batch, depth)
         known = batch.known_intrinsics()
         if known is not None:
-            return Sighting(known, _motions(_aligned(batch, depth, known)))
+            return Sighting(known, _motions(_aligned(pairs, known)))
         intrinsics = self.intrinsics(batch)
-        found = _aligned(batch, depth, intrinsics)
+        found = _aligned(pairs, intrinsics)
         if self.training:
-            shorter, longer = (_aligned(batch, depth, self.intrinsics(batch, k)) for k in (-1, 1))
+            shorter, longer = (_aligned(pairs, self.intrinsics(batch, k)) for k in (-1, 1))
             self._learn(torch.stack([_left(one) for one in (shorter, found, longer)]))
         return Sighting(intrinsics, _motions(found))
 
@@ -107,18 +108,21 @@ class DirectCamera(nn.Module):
         self.log_focal.clamp_(*LOG_FOCAL_RANGE)
 
 
-def _aligned(batch: VideoBatch, depth: Depth, intrinsics: Intrinsics) -> dict[int, Alignment]:
+def _pairs(batch: VideoBatch, depth: Depth) -> dict[int, Pyramid]:
     return {
-        offset: align(
+        offset: pyramid(
             batch.shown(),
             batch.shown(offset),
             depth,
-            intrinsics,
             target_usable=batch.usable(),
             neighbour_usable=batch.usable(offset),
         )
         for offset in NEIGHBOURS
     }
+
+
+def _aligned(pairs: Mapping[int, Pyramid], intrinsics: Intrinsics) -> dict[int, Alignment]:
+    return {offset: align(images, intrinsics) for offset, images in pairs.items()}
 
 
 def _motions(found: Mapping[int, Alignment]) -> dict[int, Poses]:

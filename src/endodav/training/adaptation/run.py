@@ -208,7 +208,10 @@ class Adaptation:
         """
         state = torch.load(path, weights_only=True, map_location=self.engine.device)
         self.load_weights(state["networks"], path)
-        self.optimiser.load_state_dict(state["optimiser"])
+        try:
+            self.optimiser.load_state_dict(state["optimiser"])
+        except ValueError as error:
+            raise RecipeError(_misfit(path)) from error
         self.engine.restore(state["engine"])
         self.progress = Progress(**state["progress"])
         self.bad_in_a_row = state["bad_in_a_row"]
@@ -223,7 +226,7 @@ class Adaptation:
         """
         own = self.start.networks.state_dict()
         if not weights.keys() <= own.keys():
-            raise RecipeError(f"{path} does not fit the recipe; train in a new folder.")
+            raise RecipeError(_misfit(path))
         self.start.networks.load_state_dict(own | dict(weights))
 
     @property
@@ -248,6 +251,10 @@ class Adaptation:
             save_model(path, depth, preset, about)
         else:
             save_adapter(path, depth, preset, base, about)
+
+
+def _misfit(path: Path) -> str:
+    return f"{path} does not fit the recipe; train in a new folder."
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:

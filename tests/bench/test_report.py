@@ -16,7 +16,8 @@ from endodav.errors import InputError, OutputError
 def row(ms: float = 10.0, memory: float = 900.0, streaming: float | None = 20.0, **other) -> Row:
     latency = None if streaming is None else Latency(streaming, 25.0, 30.0, 100)
     values = {
-        "model": "m", "backend": "torch", "precision": "fp32", "network_size": (28, 42),
+        "model": "m", "backend": "torch", "compile": "none", "precision": "fp32",
+        "network_size": (28, 42),
         "ms_a_frame": Spread(ms, 0.5, 5), "warm_up_seconds": 1.0, "frames_per_second": 50.0,
         "streaming_ms": latency, "peak_rss_mb": memory, "peak_vram_mb": None,
         "gflop_a_frame": 2.0, "gflops": 200.0,

@@ -19,8 +19,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     def measured(config: Config) -> Row:
         configs.append(config)
         return Row(
-            config.model, config.backend, config.precision, (224, 280), Spread(10.0, 0.1, 5),
-            1.0, 50.0, None, 900.0, None, 2.0, 200.0,
+            config.model, config.backend, config.compile, config.precision, (224, 280),
+            Spread(10.0, 0.1, 5), 1.0, 50.0, None, 900.0, None, 2.0, 200.0,
         )  # fmt: skip
 
     monkeypatch.setattr(bench, "_alone", measured)

@@ -16,9 +16,10 @@ from PIL import Image
 
 from endodav.bench.machine import peak_memory_mb, peak_vram_mb
 from endodav.bench.timing import Latency, Spread, seconds_of
-from endodav.inference.estimator import DepthEstimator
+from endodav.inference.estimator import TORCH, DepthEstimator
 from endodav.inference.predictor import StreamingNetwork, device_of
 from endodav.inference.preprocess import network_size
+from endodav.inference.settings import NOT_COMPILED
 from endodav.inference.windows import WindowPlan
 from endodav.types import Frame, RGBImage
 from endodav.video.sink import open_sink
@@ -44,6 +45,7 @@ class Config:
         repeats: windows that are timed.
         stream_frames: frames whose latency is taken.
         formats: what the end-to-end run writes.
+        compile: as `DepthEstimator.from_pretrained` takes it.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Config:
     repeats: int = 5
     stream_frames: int = 100
     formats: tuple[str, ...] = ("video", "npz")
+    compile: str = NOT_COMPILED
 
     def load(self) -> DepthEstimator:
         """The model, to be run this way; depth comes out at the network's size."""
@@ -65,6 +68,7 @@ class Config:
             device=self.device,
             precision=self.precision,
             backend=self.backend,
+            compile=self.compile,
             output_size="model",
         )
         fixed = estimator.loaded.preset.preprocessing.image_shape is not None
@@ -78,6 +82,7 @@ class Row:
     Attributes:
         model: as in the config, like backend.
         backend: what ran the network.
+        compile: how it was translated before.
         precision: resolved: never "auto".
         network_size: rows and columns of what the network saw.
         ms_a_frame: milliseconds a returned frame: preprocessing, network and alignment.
@@ -92,6 +97,7 @@ class Row:
 
     model: str
     backend: str
+    compile: str
     precision: str
     network_size: tuple[int, int]
     ms_a_frame: Spread
@@ -125,13 +131,15 @@ def measure(config: Config) -> Row:
     whole = with_settings(estimator, output_size="source")
     rate = end_to_end(whole, config.video, config.formats)
     peak = peak_memory_mb()  # before another network is loaded to count
-    counted = estimator if config.backend == "torch" else replace(config, backend="torch").load()
+    plain = replace(config, backend=TORCH, compile=NOT_COMPILED)
+    counted = estimator if config == plain else plain.load()
     gflop = count_gflop(counted, clip)
     rows, columns = clip.shape[1:3]
     preprocessing = estimator.loaded.preset.preprocessing
     return Row(
         config.model,
         config.backend,
+        config.compile,
         estimator.meta.settings["precision"],
         network_size(rows, columns, preprocessing, estimator.settings.input_size),
         spread,

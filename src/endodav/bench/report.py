@@ -12,7 +12,7 @@ from endodav.bench.measure import Row
 from endodav.errors import InputError, OutputError
 
 SAME_MACHINE = ("cpu", "cores", "threads", "gpu", "system")
-KEY = ("model", "backend", "precision", "network_size")
+KEY = ("model", "backend", "precision", "compile", "network_size")
 CHECKED = {  # what must not grow: where it is in a row, and how it is said
     ("ms_a_frame", "median"): "ms a frame",
     ("streaming_ms", "p50"): "ms a streamed frame",

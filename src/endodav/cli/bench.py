@@ -24,7 +24,7 @@ from endodav.bench.report import (
 )
 from endodav.cli.console import err, out, plain_warnings, track
 from endodav.cli.depth import width_and_height
-from endodav.cli.options import Device
+from endodav.cli.options import Compile, Device
 from endodav.errors import RecipeError
 from endodav.inference.settings import choose_device
 
@@ -40,6 +40,7 @@ def bench(
     ] = None,
     backend: Annotated[str, typer.Option(help="What runs the network; commas.")] = "torch",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16; commas.")] = "auto",
+    compile: Compile = "none",  # noqa: A002
     size: Annotated[str, typer.Option(help="Frames as WIDTHxHEIGHT; commas.")] = "280x224",
     device: Device = "auto",
     video: Annotated[
@@ -60,7 +61,7 @@ def bench(
     clip = resources.files("endodav.synthetic") / "demo.mp4"
     with plain_warnings(), resources.as_file(clip) as bundled:
         configs = [
-            Config(*chosen, video or bundled, weights, device, repeats)
+            Config(*chosen, video or bundled, weights, device, repeats, compile=compile)
             for chosen in itertools.product(
                 model.split(","),
                 backend.split(","),
@@ -109,7 +110,8 @@ def _show(report: Report) -> None:
     said = ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items())
     out.print(f"{machine['gpu'] or machine['cpu']}, {machine['threads']} threads; matrices: {said}")
     table = Table(
-        "model", "backend", "precision", "rows x columns", "ms a frame", "frames/s end to end",
+        "model", "backend", "compiled", "precision", "rows x columns", "ms a frame", "warm-up s",
+        "frames/s end to end",
         "streaming p50/p95/p99 ms", "memory MB", "VRAM MB", "GFLOP/s", "of matrix rate", box=None,
     )  # fmt: skip
     for row in report["rows"]:
@@ -122,9 +124,11 @@ def _cells(row: dict[str, Any]) -> Sequence[str]:
     return (
         row["model"],
         row["backend"],
+        row["compile"],
         row["precision"],
         "x".join(map(str, row["network_size"])),
         f"{spread['median']:.1f} (IQR {spread['iqr']:.1f}, n {spread['n']})",
+        f"{row['warm_up_seconds']:.1f}",
         f"{row['frames_per_second']:.1f}",
         "-" if stream is None else f"{stream['p50']:.1f} {stream['p95']:.1f} {stream['p99']:.1f}",
         f"{row['peak_rss_mb']:.0f}",

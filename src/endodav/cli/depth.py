@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from endodav.cli.console import emit_json, err, plain_warnings, track
-from endodav.cli.options import Device
+from endodav.cli.options import Compile, Device
 from endodav.errors import RecipeError
 from endodav.inference.estimator import DepthEstimator
 from endodav.inference.settings import OUTPUT_SIZES
@@ -61,6 +61,7 @@ class Report:
     licence: str
     weights_sha256: str
     loss: str | None
+    warm_up_seconds: float | None
 
 
 def estimate(
@@ -99,6 +100,7 @@ def estimate(
         licence=meta.licence,
         weights_sha256=meta.weights_sha256,
         loss=loss,
+        warm_up_seconds=estimator.warm_up_seconds,
     )
 
 
@@ -109,6 +111,8 @@ def say(report: Report) -> None:
         f"{report.frames} frames in {report.seconds:.1f} s ({rate:.1f} frames/s): "
         f"{report.kind.replace('_', ' ')}, {report.units}, by {report.model} ({report.licence})"
     )
+    if report.warm_up_seconds is not None:
+        err.print(f"  {report.warm_up_seconds:.1f} s of it for compiling")
     for path in report.outputs:
         err.print(f"  {path}")
 
@@ -151,6 +155,7 @@ def depth(
     memory_limit: Annotated[
         str | None, typer.Option(help="Most memory to hold, as in 3GB; the depth is the same.")
     ] = None,
+    compile: Compile = "none",  # noqa: A002
     start: Annotated[float | None, typer.Option(help="Start at this second.")] = None,
     end: Annotated[float | None, typer.Option(help="Stop before this second.")] = None,
     fps: Annotated[
@@ -182,6 +187,7 @@ def depth(
             precision=precision,
             backend=backend,
             memory_limit=None if memory_limit is None else number_of_bytes(memory_limit),
+            compile=compile,
             strategy=strategy,
             input_size=input_size,
             output_size=_output_size(output_size),

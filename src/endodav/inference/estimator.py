@@ -16,7 +16,7 @@ from endodav.errors import InputError, RecipeError
 from endodav.inference.engine import DepthEngine
 from endodav.inference.memory import memory_explained
 from endodav.inference.predictor import device_of
-from endodav.inference.settings import AUTO, InferenceSettings, choose_device
+from endodav.inference.settings import AUTO, NOT_COMPILED, InferenceSettings, choose_device
 from endodav.inference.streaming import StreamingDepth
 from endodav.inference.windows import WindowPlan, choose_plan
 from endodav.models.presets import ModelPreset
@@ -66,6 +66,7 @@ class DepthEstimator:
         overlap: int | None = None,
         streaming: bool = False,
         memory_limit: int | None = None,
+        compile: str = NOT_COMPILED,  # noqa: A002 - what PyTorch calls it
         permissive_only: bool = False,
         announce: Callable[[str], object] | None = None,
     ) -> DepthEstimator:
@@ -89,6 +90,8 @@ class DepthEstimator:
                 then.
             memory_limit: bytes that the process may hold while it runs windows; the depth is the
                 same, and comes more slowly. None lets speed alone decide.
+            compile: "none"; "default" for `torch.compile`, "cuda-graphs" for that with CUDA graphs:
+                the first windows take minutes, later ones less time than before.
             permissive_only: refuse weights that do not allow commercial use.
             announce: told licence and origin of the weights at their first use.
 
@@ -109,6 +112,8 @@ class DepthEstimator:
             permissive_only=permissive_only,
             announce=announce,
         )
+        if compile != NOT_COMPILED:
+            loaded = _compiled(loaded, compile)
         # What runs outside PyTorch has its own arithmetic, and hands over float32.
         own_precision = AUTO if "backend" in loaded.meta.settings else precision
         settings = InferenceSettings(own_precision, input_size, output_size, memory_limit)
@@ -117,6 +122,11 @@ class DepthEstimator:
             return cls(loaded, None, settings)
         name = strategy or default_strategy(preset)
         return cls(loaded, choose_plan(name, preset.max_window, window, overlap), settings)
+
+    @property
+    def warm_up_seconds(self) -> float | None:
+        """What `compile` has taken so far; None where nothing is compiled."""
+        return getattr(self.loaded.model, "warm_up_seconds", None)
 
     @property
     def meta(self) -> DepthMeta:
@@ -227,6 +237,15 @@ def _load(
         announce=announce,
     )
     return loaded if backend == TORCH else run_outside(loaded, backend, precision, str(place))
+
+
+def _compiled(loaded: LoadedModel, choice: str) -> LoadedModel:
+    from endodav.inference.compiled import compiled  # seconds, which others need not wait
+
+    if "backend" in loaded.meta.settings:
+        raise RecipeError("Only PyTorch's networks can be compiled; leave --compile out.")
+    meta = replace(loaded.meta, settings=loaded.meta.settings | {"compile": choice})
+    return replace(loaded, model=compiled(loaded.model, choice), meta=meta)
 
 
 def default_strategy(preset: ModelPreset) -> str:

@@ -12,6 +12,7 @@ from endodav.inference.preprocess import at_least_a_patch
 AUTO = "auto"
 PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 OUTPUT_SIZES = ("source", "model")
+NOT_COMPILED = "none"
 
 
 @dataclass(frozen=True)

@@ -168,8 +168,9 @@ class _Compiled(Part):
 
         queue = self._requests(EACH, examples[0])
         queue.set_callback(keep)
-        for place, inputs in enumerate(examples):
-            queue.start_async(_contiguous(inputs), place, share_inputs=True)
+        shared = [_contiguous(inputs) for inputs in examples]  # read until all are done
+        for place, inputs in enumerate(shared):
+            queue.start_async(inputs, place, share_inputs=True)
         queue.wait_all()
         return found
 

@@ -1,4 +1,7 @@
-"""Check every golden item of a folder: `python -m tests.golden DIR [-v] [--only NAME ...]`."""
+"""Check every golden item of a folder: `python -m tests.golden DIR [-v] [--only NAME ...]`.
+
+With `--backend openvino:bf16` and the like, the items whose networks a backend can run.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from tests.golden.case import Item
 from tests.golden.compare import Comparison
+from tests.golden.outside import ITEMS, TOLERANCES, run_by
 from tests.golden.registry import RUNNERS
 from tests.golden.run import check_item
 
@@ -20,14 +25,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="folder in the format of the golden fixtures")
     parser.add_argument("-v", "--verbose", action="store_true", help="one line an output as well")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="items by prefix")
+    parser.add_argument("--backend", choices=TOLERANCES, help="that runs the depth networks")
     options = parser.parse_args(argv)
     paths = sorted(options.folder.glob("*.json"))
+    if options.backend:
+        paths = [path for path in paths if path.stem in ITEMS]
     if options.only:
         paths = [path for path in paths if path.stem.startswith(tuple(options.only))]
     if not paths:
         print(f"{options.folder} holds no golden item to check.", file=sys.stderr)
         return 2
-    passed = [report(Item.read(path), options.verbose) for path in paths]
+    with run_by(options.backend) if options.backend else nullcontext():
+        passed = [report(Item.read(path), options.verbose) for path in paths]
     return 0 if all(passed) else 1
 
 

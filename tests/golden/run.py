@@ -8,6 +8,7 @@ import torch
 
 from tests.golden.case import Item, Runner
 from tests.golden.compare import Comparison, compare
+from tests.golden.outside import judged
 from tests.golden.seeded import FINGERPRINT, fingerprint
 
 
@@ -23,4 +24,4 @@ def check_item(item: Item, runner: Runner) -> Iterator[Comparison]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             results = runner(case)
-        yield from compare(case, results)
+        yield from map(judged, compare(case, results))

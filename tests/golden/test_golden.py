@@ -9,7 +9,8 @@ import pytest
 
 from tests.golden.__main__ import main
 from tests.golden.case import Item
-from tests.golden.compare import relative_errors
+from tests.golden.compare import Comparison, relative_errors
+from tests.golden.outside import ITEMS, judged, run_by
 from tests.golden.registry import RUNNERS
 from tests.golden.run import check_item
 
@@ -44,3 +45,12 @@ def test_unknown_item_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_nothing_to_check_is_not_a_pass(tmp_path: Path) -> None:
     assert main([str(tmp_path)]) == 2
+
+
+def test_a_backend_has_its_own_tolerance_where_anything_may_differ() -> None:
+    near, exact = Comparison("case", "depth", 0.05, 1e-3), Comparison("case", "ids", 0.05, 0.0)
+    assert not judged(near).passed
+    with run_by("openvino:bf16"):
+        assert judged(near).passed
+        assert not judged(exact).passed
+    assert RUNNERS.keys() >= set(ITEMS)

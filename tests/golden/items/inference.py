@@ -19,6 +19,7 @@ from endodav.inference.streaming import StreamingDepth
 from endodav.inference.windows import PLANS
 from endodav.models.presets import PRESETS, ModelPreset
 from endodav.types import Frame
+from tests.golden import outside
 from tests.golden.case import Case, Runner
 from tests.golden.items.networks import loaded_endodav, video_depth_anything
 
@@ -57,7 +58,8 @@ def long_video(
         return fit
 
     settings = InferenceSettings("fp32", case.args.get("input_size"))
-    engine = DepthEngine(network, preset, PLANS[plan], settings, fit=recorded)
+    runs = outside.network_of(network, preset)
+    engine = DepthEngine(runs, preset, PLANS[plan], settings, fit=recorded)
     depth = list(engine.run(frames(case.inputs["frames"], fps)))
     times = [frame.timestamp for frame in depth]
     return {
@@ -78,7 +80,8 @@ def video_depth_anything_video(case: Case) -> Mapping[str, Any]:
 def streaming(case: Case) -> Mapping[str, Any]:
     """Item 06: depth, and the frames that each later frame remembers, in order."""
     settings = InferenceSettings("fp32", case.args["input_size"])
-    stream = StreamingDepth(video_depth_anything(case), RELATIVE, settings, detect_cuts=False)
+    runs = outside.network_of(video_depth_anything(case), RELATIVE)
+    stream = StreamingDepth(runs, RELATIVE, settings, detect_cuts=False)
     depth: list[np.ndarray[Any, Any]] = []
     cache_ids: list[list[int]] = []
     frame_of: dict[int, int] = {}

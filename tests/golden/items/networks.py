@@ -31,6 +31,7 @@ from endodav.models.presets import (
 )
 from endodav.models.temporal import MotionModule
 from endodav.weights.keymaps import Family, to_ours
+from tests.golden import outside
 from tests.golden.case import Case, Runner
 from tests.golden.items import trainable
 
@@ -155,12 +156,13 @@ def depth_anything_v2(case: Case) -> Mapping[str, Any]:
     encoder = encoder_config(config["encoder"], case)
     model = DepthAnythingV2(encoder, head, config.get("max_depth"))
     load(model, case, "depth_anything_v2")
+    preset = PRESETS["depth-anything-v2-small"]
+    run = outside.network_of(model, preset).predict_clip
     if "x" in case.inputs:
-        return {"depth": model(torch.from_numpy(case.inputs["x"]))}
+        return {"depth": run(torch.from_numpy(case.inputs["x"]))}
     rgb = case.inputs["raw_bgr"][..., ::-1]
-    preprocessing = PRESETS["depth-anything-v2-small"].preprocessing
-    x = network_input(rgb, preprocessing, case.args["input_size"])[None]
-    depth = resize(model(x)[:, None], rgb.shape[:2])[0, 0]
+    x = network_input(rgb, preset.preprocessing, case.args["input_size"])[None]
+    depth = resize(run(x)[:, None], rgb.shape[:2])[0, 0]
     return {"network_input": x, "depth": depth}
 
 

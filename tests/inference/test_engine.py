@@ -212,7 +212,7 @@ def test_video_networks_always_see_a_whole_window():
 
 def test_a_window_that_changes_nothing_is_left_out():
     network = Luminance()
-    depth_of(engine(network), video(25))
+    depth_of(engine(network, "overlap-blend"), video(25))
     assert network.lengths == [32]
 
 

@@ -59,7 +59,9 @@ def test_what_has_no_say_is_not_wanted():
     assert plan.wanted(plan.window(0), last=False, count=100) == list(range(31))
     assert plan.wanted(plan.window(1), last=False, count=100) == [0, 1, *range(3, 31)]
     assert plan.wanted(plan.window(1), last=True, count=40) == [0, 1, *range(3, 18)]
-    assert not plan.wanted(plan.window(1), last=True, count=25), "all its frames are settled"
+    assert plan.wanted(plan.window(1), last=True, count=25) == [0, 1], "fits are always made"
+    unfitted = PLANS["overlap-blend"]
+    assert not unfitted.wanted(unfitted.window(1), last=True, count=25), "all is settled"
 
 
 def test_a_shorter_window_keeps_its_proportions():

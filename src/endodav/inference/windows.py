@@ -172,7 +172,8 @@ class WindowPlan:
     def wanted(self, window: Window, last: bool, count: int) -> list[int]:
         """Positions of `window` whose depth has a say, in rising order; empty if none has.
 
-        It has one in the depth of a frame, in a fit of this window, and in those of later ones.
+        It has one in the depth of a frame, in a fit of this window, which is always made, and in
+        those of later ones.
 
         Args:
             window: the window.
@@ -191,10 +192,9 @@ class WindowPlan:
                     fitted.add(position)
                 elif heir >= len(self.keys) and self.weight(following, heir) < 1:
                     shown.add(position)
-        needed = fitted | {p for p in shown if window.frames[p] < count}
-        if needed and window.number > 0:
-            needed.update(self.fit_positions)
-        return sorted(needed)
+        if window.number > 0:
+            fitted.update(self.fit_positions)
+        return sorted(fitted | {p for p in shown if window.frames[p] < count})
 
     def resized(self, length: int | None = None, overlap: int | None = None) -> WindowPlan:
         """The same strategy with another window length or overlap.

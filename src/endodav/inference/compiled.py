@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from endodav.errors import RecipeError
 from endodav.inference.settings import NOT_COMPILED
-from endodav.models.temporal import TemporalState
+from endodav.models.temporal import FrameEntry, TemporalState
 
 DEFAULT, CUDA_GRAPHS = "default", "cuda-graphs"
 MODES = {DEFAULT: None, CUDA_GRAPHS: "reduce-overhead"}  # by choice, what PyTorch calls it
@@ -119,15 +119,21 @@ class CompiledVideoNetwork(CompiledNetwork):
 
     def __init__(self, network: nn.Module, choice: str) -> None:
         super().__init__(network, choice)
-        self._stages["decode_next"] = Stage(cast(Any, network).decode_next, choice)
+        self._stages["decode_next"] = Stage(self._decode_next, choice)
 
     def advance(
         self, maps: list[Float[Tensor, "batch _ _ _"]], state: TemporalState | None
     ) -> tuple[Float[Tensor, "batch out_height out_width"], TemporalState]:
         """Depth of the next frame of each stream, and the state for the one after it."""
-        context = () if state is None else state.context()
-        depth, entry = self._stages["decode_next"](maps, context)
+        # One tensor for each attention: which of many are the same one would be compiled in.
+        by_attention = () if state is None else zip(*state.context(), strict=True)
+        contexts = [torch.stack(entries, dim=1) for entries in by_attention]
+        depth, entry = self._stages["decode_next"](maps, contexts)
         return depth, TemporalState.start(entry) if state is None else state.then(entry)
+
+    def _decode_next(self, maps: list[Tensor], contexts: list[Tensor]) -> tuple[Tensor, FrameEntry]:
+        by_frame = list(zip(*(x.unbind(1) for x in contexts), strict=True))
+        return cast(tuple[Tensor, FrameEntry], cast(Any, self.network).decode_next(maps, by_frame))
 
 
 def compiled(network: nn.Module, choice: str) -> CompiledNetwork:

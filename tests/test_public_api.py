@@ -54,6 +54,7 @@ def test_from_pretrained_keeps_its_options():
         "overlap",
         "streaming",
         "memory_limit",
+        "compile",
         "permissive_only",
         "announce",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -30,10 +30,11 @@ class Mixing(nn.Module):
     def encode(self, frames: Tensor) -> list[Tensor]:
         return [frames.mean(dim=1, keepdim=True)[:, :, ::7, ::7]]
 
-    def decode(self, maps: list[Tensor]) -> Tensor:
+    def decode(self, maps: list[Tensor], wanted: Sequence[int] | None = None) -> Tensor:
         depth = maps[0][:, 0]
         order = torch.linspace(1.0, 1.1, len(depth))[:, None, None]
-        return (depth - depth.min() + 0.2 * depth.mean(0)) * order
+        mixed = (depth - depth.min() + 0.2 * depth.mean(0)) * order
+        return mixed if wanted is None else mixed[list(wanted)]
 
 
 # Numbers of a plan; the plan is made in the test, because the checks of annotations draw random

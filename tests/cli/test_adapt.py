@@ -62,7 +62,7 @@ def test_the_default_recipe_needs_what_is_there(endodav, footage, recipe, monkey
     def small(wanted, **more):
         return read(recipe, **more).model_copy(update={"name": wanted})
 
-    monkeypatch.setattr(adapt_command, "imagenet_file", lambda: found)
+    monkeypatch.setattr(adapt_command, "imagenet_file", lambda **_: found)
     monkeypatch.setattr(adapt_command, "read_recipe", small)
     done = endodav("adapt", footage, "--out", "run", "--dry-run")
     assert done.code == 0, done.err

@@ -50,8 +50,6 @@ def network_of(network: nn.Module, preset: ModelPreset) -> Any:
 
 def judged(comparison: Comparison) -> Comparison:
     """By the tolerance of what runs the networks now."""
-    allowed = TOLERANCES[_by[-1]] if _by else 0.0
-    exact = comparison.tolerance == 0.0
-    return (
-        comparison if exact else replace(comparison, tolerance=max(comparison.tolerance, allowed))
-    )
+    if not _by or comparison.tolerance == 0.0:
+        return comparison
+    return replace(comparison, tolerance=max(comparison.tolerance, TOLERANCES[_by[-1]]))

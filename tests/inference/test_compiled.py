@@ -105,3 +105,5 @@ def test_an_estimator_is_compiled_and_says_so():
     assert estimator.meta.settings["compile"] == "default"
     assert estimator.warm_up_seconds == 0
     assert DepthEstimator.from_pretrained("endodav-tiny").warm_up_seconds is None
+    with pytest.raises(RecipeError, match="Only PyTorch's networks can be compiled"):
+        DepthEstimator.from_pretrained("endodav-tiny", backend="openvino", compile="default")

@@ -206,7 +206,7 @@ def test_image_networks_see_no_filling():
 
 def test_video_networks_always_see_a_whole_window():
     network = Luminance()
-    depth_of(engine(network), video(26))
+    depth_of(engine(network), video(25))
     assert network.lengths == [32, 32]
 
 

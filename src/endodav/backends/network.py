@@ -129,8 +129,7 @@ class VideoBackendNetwork(BackendNetwork):
         else:
             path_2, path_3, *left = self._alone(self._next, [*coarse, *self._stacked(state)])
         entry = tuple(torch.from_numpy(x) for x in left)
-        after = TemporalState.start(entry) if state is None else state.then(entry)
-        return self._depth([map_0, map_1, path_2, path_3]), after
+        return self._depth([map_0, map_1, path_2, path_3]), TemporalState.after(state, entry)
 
     def _stacked(self, state: TemporalState) -> list[np.ndarray]:
         """What earlier frames left, in memory that is used again: tens of megabytes a frame."""

@@ -65,8 +65,10 @@ def adapt(
         speaks = engine.writes and not quiet
         if not engine.writes:
             warnings.simplefilter("ignore")  # the process that writes says it all
+        # A rehearsal downloads nothing, unless to know which recipe it is about.
+        download = recipe is None or not dry_run
         with engine.writer_first():  # who downloads; nobody asks again
-            imagenet = imagenet_file() is not None
+            imagenet = imagenet_file(download=download) is not None
         plan = _recipe(recipe, out, resume, imagenet, base, steps)
         found = _survey(footage, plan, roi, masks, engine)
         if speaks:

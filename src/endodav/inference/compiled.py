@@ -18,6 +18,7 @@ from torch._inductor.exc import InductorError
 from torch.utils._pytree import tree_leaves, tree_map
 
 from endodav.errors import RecipeError
+from endodav.inference.predictor import DivisibleNetwork, StreamingNetwork
 from endodav.inference.settings import NOT_COMPILED
 from endodav.models.temporal import FrameEntry, TemporalState
 
@@ -110,8 +111,8 @@ class CompiledNetwork(nn.Module):
 
     def work_in(self, pixels: int | None, frames: int) -> None:
         """How much is in flight at once, for networks that can choose."""
-        if work_in := getattr(self.network, "work_in", None):
-            work_in(pixels, frames)
+        if isinstance(self.network, DivisibleNetwork):
+            self.network.work_in(pixels, frames)
 
 
 class CompiledVideoNetwork(CompiledNetwork):
@@ -129,7 +130,7 @@ class CompiledVideoNetwork(CompiledNetwork):
         by_attention = () if state is None else zip(*state.context(), strict=True)
         contexts = [torch.stack(entries, dim=1) for entries in by_attention]
         depth, entry = self._stages["decode_next"](maps, contexts)
-        return depth, TemporalState.start(entry) if state is None else state.then(entry)
+        return depth, TemporalState.after(state, entry)
 
     def _decode_next(self, maps: list[Tensor], contexts: list[Tensor]) -> tuple[Tensor, FrameEntry]:
         by_frame = list(zip(*(x.unbind(1) for x in contexts), strict=True))
@@ -151,5 +152,5 @@ def compiled(network: nn.Module, choice: str) -> CompiledNetwork:
         raise RecipeError(f"There is no way to compile called {choice!r}; choose from {known}.")
     if choice == CUDA_GRAPHS and not all(p.is_cuda for p in network.parameters()):
         raise RecipeError("CUDA graphs need a CUDA device; choose --compile default.")
-    streams = hasattr(network, "advance")
+    streams = isinstance(network, StreamingNetwork)
     return (CompiledVideoNetwork if streams else CompiledNetwork)(network, choice)

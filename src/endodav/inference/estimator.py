@@ -103,6 +103,8 @@ class DepthEstimator:
             raise RecipeError(
                 "Streaming has no windows; leave out strategy, window and overlap, or streaming."
             )
+        if compile != NOT_COMPILED and (backend != TORCH or is_export(Path(name_or_path))):
+            raise RecipeError("Only PyTorch's networks can be compiled; leave --compile out.")
         loaded = _load(
             Path(name_or_path),
             None if weights is None else Path(weights),
@@ -242,8 +244,6 @@ def _load(
 def _compiled(loaded: LoadedModel, choice: str) -> LoadedModel:
     from endodav.inference.compiled import compiled  # seconds, which others need not wait
 
-    if "backend" in loaded.meta.settings:
-        raise RecipeError("Only PyTorch's networks can be compiled; leave --compile out.")
     meta = replace(loaded.meta, settings=loaded.meta.settings | {"compile": choice})
     return replace(loaded, model=compiled(loaded.model, choice), meta=meta)
 

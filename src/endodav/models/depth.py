@@ -386,7 +386,7 @@ def _advance(
     """Depth of the next frame of a stream, and its memory afterwards."""
     context = () if state is None else state.context()
     depth, entry = network.decode_next(maps, context)
-    return depth, TemporalState.start(entry) if state is None else state.then(entry)
+    return depth, TemporalState.after(state, entry)
 
 
 def _parameters(module: Tensor | nn.Module | None) -> list[nn.Parameter]:

@@ -42,9 +42,9 @@ class ResNetDepth(nn.Module):
         self, maps: list[Float[Tensor, "time _ _ _"]], wanted: Sequence[int] | None = None
     ) -> Float[Tensor, "wanted out_height out_width"]:
         """Disparity at the finest scale, of each frame by itself; of all, or those `wanted`."""
-        finest: Tensor = self.decoder(maps if wanted is None else [x[list(wanted)] for x in maps])[
-            0
-        ]
+        if wanted is not None:
+            maps = [level[list(wanted)] for level in maps]
+        finest: Tensor = self.decoder(maps)[0]
         return finest[:, 0]
 
     def predict_clip(

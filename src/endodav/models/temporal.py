@@ -55,6 +55,11 @@ class TemporalState:
         """The memory one frame later: the oldest but the very first makes room."""
         return TemporalState((self.entries[0], *self.entries[2:], newest))
 
+    @classmethod
+    def after(cls, state: TemporalState | None, newest: FrameEntry) -> TemporalState:
+        """The memory behind a frame; `state` is the one before it, None before the first."""
+        return cls.start(newest) if state is None else state.then(newest)
+
     def context(self) -> tuple[FrameEntry, ...]:
         """The 31 entries that the next frame attends to, in the order of their positions."""
         return (*self.entries[:OLD_ENTRIES], *self.entries[-RECENT_ENTRIES:])

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from endodav.models.temporal import STATE_LENGTH, TemporalState, position_code
+from endodav.models.temporal import (
+    STATE_LENGTH,
+    TemporalAttention,
+    TemporalState,
+    position_code,
+)
 
 
 def seen(state: TemporalState) -> list[int]:
@@ -37,3 +42,11 @@ def test_position_code_is_sine_and_cosine() -> None:
     torch.testing.assert_close(code[5, 0], torch.tensor(5.0).sin())
     torch.testing.assert_close(code[5, 1], torch.tensor(5.0).cos())
     torch.testing.assert_close(code[7, 2], (torch.tensor(7.0) * 10_000 ** (-2 / 64)).sin())
+
+
+def test_a_frame_alone_attends_to_itself() -> None:
+    torch.manual_seed(0)
+    attention = TemporalAttention(32)
+    frame = torch.randn(5, 1, 32)
+    by_softmax, _ = attention.step(frame, [])
+    torch.testing.assert_close(attention(frame), by_softmax)

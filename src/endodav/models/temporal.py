@@ -95,6 +95,9 @@ class TemporalAttention(nn.Module):
     ) -> Float[Tensor, "pixels time channels"]:
         """What the frames of a clip take from each other."""
         placed = self.norm(x) + self.position[: x.shape[1]]
+        if x.shape[1] == 1:  # all that a single frame can attend to is itself
+            alone: Tensor = self.out(self.value(placed))
+            return alone
         query, key, value = (
             project(placed).unflatten(-1, (HEADS, -1)).transpose(1, 2)
             for project in (self.query, self.key, self.value)

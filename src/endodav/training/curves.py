@@ -10,7 +10,16 @@ from pathlib import Path
 from endodav.evaluation.charts import Points, line_chart
 from endodav.files import written_whole
 
-LOSSES = ("loss", "clips/spatial", "clips/temporal", "clips/log", "images/spatial", "images/log")
+LOSSES = (
+    "loss",
+    "clips/spatial",
+    "clips/temporal",
+    "clips/log",
+    "clips/log_gradient",
+    "images/spatial",
+    "images/log",
+    "images/log_gradient",
+)
 ERRORS = ("abs_rel", "delta1", "spearman")
 MOST_POINTS = 200  # of a line; longer ones are averaged over stretches
 
@@ -30,11 +39,7 @@ def write_curves(log: Path, page: Path) -> None:
             elif isinstance(value, dict):
                 for error in ERRORS:
                     errors[error][name].append((step, value[error]))
-    charts = [
-        chart({name: losses[name]}, f"{name}, weighted as it is summed", name)
-        for name in LOSSES
-        if name in losses
-    ]
+    charts = [chart({name: losses[name]}, name, "loss") for name in LOSSES if name in losses]
     charts += [chart(lines, f"{error}, averaged weights", error) for error, lines in errors.items()]
     with written_whole(page) as partial:
         partial.write_text(

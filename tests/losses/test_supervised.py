@@ -12,7 +12,6 @@ from endodav.losses.supervised import (
     fit_scale_and_shift,
     gradient_matching,
     log_error,
-    log_gradient_error,
     normalise,
     spatial_loss,
     temporal_gradient_matching,
@@ -71,27 +70,12 @@ def test_log_error_is_blind_to_scale_but_not_to_shift() -> None:
     assert log_error(target + 0.5, target, mask) > 0.05
 
 
-def test_a_missing_edge_costs_the_same_near_and_far_by_its_logarithm() -> None:
-    near = torch.ones(1, 1, 8, 8)
-    near[..., 4:] = 0.5
-    tube = torch.cat([near, near / 4], dim=-1)  # two folds of the same shape, one further away
-    mask = torch.ones_like(tube, dtype=torch.bool)
-    without_near, without_far = tube.clone(), tube.clone()
-    without_near[..., 4:8] = 1.0
-    without_far[..., 12:] = 0.25
-    assert log_gradient_error(7 * tube, tube, mask) < 1e-6
-    costs = [log_gradient_error(x, tube, mask) for x in (without_far, without_near)]
-    assert 0.3 < costs[0] / costs[1] < 1  # the near fold has two edges
-    by_value = [gradient_matching(x, tube, mask, scales=4) for x in (without_far, without_near)]
-    assert by_value[0] / by_value[1] < 0.3
-
-
 def test_what_is_masked_has_no_gradient() -> None:
     prediction, target, mask = clips(3)
     prediction.requires_grad_()
-    errors = (log_error, log_gradient_error)
-    logs = sum(error(prediction, target, mask) for error in errors)
-    (video_depth_loss(prediction, target, mask).total + logs).backward()
+    (
+        video_depth_loss(prediction, target, mask).total + log_error(prediction, target, mask)
+    ).backward()
     assert prediction.grad is not None
     # The median may be the zero of an invalid pixel, which has no gradient either.
     assert prediction.grad[~mask].abs().max() == 0
@@ -105,7 +89,6 @@ def test_no_valid_pixel_gives_zero_and_finite_gradients(frames: int) -> None:
     nothing = torch.zeros_like(mask)
     total = video_depth_loss(prediction, target, nothing).total
     total = total + log_error(prediction, target, nothing)
-    total = total + log_gradient_error(prediction, target, nothing)
     total.backward()
     assert total == 0
     assert prediction.grad is not None

@@ -196,21 +196,6 @@ def log_error(
     return (difference.abs() * mask).sum() / mask.sum().clamp(min=1)
 
 
-def log_gradient_error(
-    prediction: Float[Tensor, "batch time height width"],
-    target: Float[Tensor, "batch time height width"],
-    mask: Bool[Tensor, "batch time height width"],
-    *,
-    scales: int = 4,
-) -> Float[Tensor, ""]:
-    """Gradient matching of log inverse depth, as `log_error` has it.
-
-    A fold far down a lumen is a small step of inverse depth and a large one of its logarithm.
-    """
-    predicted, true = (_log_of_share(clips, mask) for clips in (prediction, target))
-    return gradient_matching(predicted, true, mask, scales)
-
-
 def _log_of_share(
     clips: Float[Tensor, "batch time height width"], mask: Bool[Tensor, "batch time height width"]
 ) -> Float[Tensor, "batch time height width"]:

@@ -10,16 +10,7 @@ from pathlib import Path
 from endodav.evaluation.charts import Points, line_chart
 from endodav.files import written_whole
 
-LOSSES = (
-    "loss",
-    "clips/spatial",
-    "clips/temporal",
-    "clips/log",
-    "clips/log_gradient",
-    "images/spatial",
-    "images/log",
-    "images/log_gradient",
-)
+LOSSES = ("loss", "clips/spatial", "clips/temporal", "clips/log", "images/spatial", "images/log")
 ERRORS = ("abs_rel", "delta1", "spearman")
 MOST_POINTS = 200  # of a line; longer ones are averaged over stretches
 

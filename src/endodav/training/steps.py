@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from endodav.losses.supervised import log_error, log_gradient_error, normalise, spatial_loss
+from endodav.losses.supervised import log_error, normalise, spatial_loss
 from endodav.losses.video import video_term
 from endodav.training.data import Batch, Samples
 from endodav.training.recipe import LossRecipe
@@ -83,7 +83,7 @@ def _supervised(
     weights: LossRecipe,
     spatial_weight: float,
 ) -> Losses:
-    """What each frame by itself is wrong by, and the errors of log inverse depth of the clips."""
+    """What each frame by itself is wrong by, and the log error of the clips."""
     spatial = spatial_loss(
         *(
             x.flatten(0, 1).unsqueeze(1)
@@ -92,16 +92,8 @@ def _supervised(
         gradient_weight=weights.gradient,
         trim=weights.trim,
     )
-    total = spatial_weight * spatial
-    parts = {"spatial": spatial}
-    for name, weight, error in (
-        ("log", weights.log, log_error),
-        ("log_gradient", weights.log_gradient, log_gradient_error),
-    ):
-        if weight:
-            parts[name] = error(prediction, samples.inverse_depth, samples.valid)
-            total = total + weight * parts[name]
-    return Losses(total, parts)
+    log = log_error(prediction, samples.inverse_depth, samples.valid)
+    return Losses(spatial_weight * spatial + weights.log * log, {"spatial": spatial, "log": log})
 
 
 def _in_own_units(samples: Samples) -> Float[Tensor, "batch time height width"]:

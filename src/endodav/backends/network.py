@@ -133,7 +133,7 @@ class VideoBackendNetwork(BackendNetwork):
 
     def _stacked(self, state: TemporalState) -> list[np.ndarray]:
         """What earlier frames left, in memory that is used again: tens of megabytes a frame."""
-        by_attention = list(zip(*state.context(), strict=True))
+        by_attention = state.by_attention()
         shapes = [(*x[0].shape[:2], len(x), x[0].shape[2]) for x in by_attention]
         if [x.shape for x in self._contexts] != shapes:
             self._contexts = [np.empty(shape, np.float32) for shape in shapes]

@@ -127,7 +127,7 @@ class CompiledVideoNetwork(CompiledNetwork):
     ) -> tuple[Float[Tensor, "batch out_height out_width"], TemporalState]:
         """Depth of the next frame of each stream, and the state for the one after it."""
         # One tensor for each attention: which of many are the same one would be compiled in.
-        by_attention = () if state is None else zip(*state.context(), strict=True)
+        by_attention = [] if state is None else state.by_attention()
         contexts = [torch.stack(entries, dim=1) for entries in by_attention]
         depth, entry = self._stages["decode_next"](maps, contexts)
         return depth, TemporalState.after(state, entry)

@@ -64,6 +64,10 @@ class TemporalState:
         """The 31 entries that the next frame attends to, in the order of their positions."""
         return (*self.entries[:OLD_ENTRIES], *self.entries[-RECENT_ENTRIES:])
 
+    def by_attention(self) -> list[tuple[Tensor, ...]]:
+        """What `context` gives, attention by attention in place of frame by frame."""
+        return list(zip(*self.context(), strict=True))
+
 
 def position_code(length: int, channels: int) -> Float[Tensor, "length channels"]:
     """The sinusoidal code of Vaswani et al. (2017): sine in even channels, cosine in odd ones."""

@@ -77,7 +77,7 @@ class OpenVINO:
         left_open = {name: model.input(name).get_partial_shape() for name in shapes}
         if all(len(found) == 1 for found in shapes.values()):
             model.reshape({name: list(*found) for name, found in shapes.items()})
-        model = quantised(model, inputs)
+        model = quantised(model, inputs, _products_of_data(model))
         model.reshape(left_open)
         # What is being read is mapped into memory, so it must not be written over.
         with TemporaryDirectory(dir=folder) as beside:
@@ -204,6 +204,23 @@ def native_precision() -> str:
     """
     core = require("openvino", EXTRA).Core()
     return "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "fp32"
+
+
+def _products_of_data(model: Any) -> list[str]:
+    """Names of the matrix products in which no weights take part: attention written out."""
+    return [
+        node.get_friendly_name()
+        for node in model.get_ops()
+        if node.get_type_name() == "MatMul"
+        and not any(_is_constant(port.get_node()) for port in node.input_values())
+    ]
+
+
+def _is_constant(node: Any) -> bool:
+    """Whether a node gives weights, perhaps converted."""
+    while node.get_input_size() == 1:
+        node = node.input_value(0).get_node()
+    return bool(node.get_type_name() == "Constant")
 
 
 def _shape(sizes: Sequence[int], open_sides: dict[int, Any]) -> list[int]:

@@ -89,12 +89,15 @@ def require(module: str, extra: str) -> Any:
         ) from error
 
 
-def quantised(model: Any, inputs: Sequence[tuple[str, list[Array]]]) -> Any:
+def quantised(
+    model: Any, inputs: Sequence[tuple[str, list[Array]]], left: Sequence[str] = ()
+) -> Any:
     """An INT8 version of a model of OpenVINO or ONNX, by NNCF's post-training quantisation.
 
     Args:
         model: the model.
         inputs: name and examples of each input.
+        left: names of operators that stay as they are.
 
     Raises:
         RecipeError: NNCF is not installed.
@@ -111,6 +114,7 @@ def quantised(model: Any, inputs: Sequence[tuple[str, list[Array]]]) -> Any:
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(examples),
             model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=nncf.IgnoredScope(names=list(left)),
         )
 
 

@@ -102,13 +102,19 @@ class TemporalAttention(nn.Module):
         if x.shape[1] == 1:  # all that a single frame can attend to is itself
             alone: Tensor = self.out(self.value(placed))
             return alone
+        out: Tensor = self.out(self.attend(placed))
+        return out
+
+    def attend(
+        self, placed: Float[Tensor, "pixels time channels"]
+    ) -> Float[Tensor, "pixels time channels"]:
+        """Softmax attention of each pixel's frames, before the output projection."""
         query, key, value = (
             project(placed).unflatten(-1, (HEADS, -1)).transpose(1, 2)
             for project in (self.query, self.key, self.value)
         )
         mixed = F.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return out
+        return mixed.transpose(1, 2).flatten(2)
 
     def step(
         self, x: Float[Tensor, "pixels 1 channels"], context: list[Float[Tensor, "pixels channels"]]

@@ -45,7 +45,7 @@ class Run:
         """A run at its very start."""
         model = initial_model(recipe).to(device)
         groups = parameter_groups(model, recipe.optimiser.weight_decay)
-        optimiser = torch.optim.AdamW(groups, lr=recipe.optimiser.learning_rate)
+        optimiser = torch.optim.AdamW(groups, lr=recipe.optimiser.learning_rate, fused=True)
         average = AveragedWeights(model, recipe.optimiser.ema_decay)
         teacher = None if recipe.distil is None else load_teacher(recipe.distil, device)
         return cls(recipe, folder, device, model, average, optimiser, teacher)

@@ -12,6 +12,7 @@ from torch import Tensor
 from endodav.backends.convert import open_folder, run_outside, write_folder
 from endodav.backends.portable import portable
 from endodav.errors import RecipeError, WeightsError
+from endodav.export.parity import measure
 from endodav.inference.predictor import ClipNetwork, ConcurrentNetwork, StreamingNetwork
 from endodav.models.temporal import HEADS, TemporalAttention
 from endodav.weights.runs import LoadedModel
@@ -78,6 +79,15 @@ def test_openvino_streams_beyond_its_memory(video_model: LoadedModel, video_expo
         got, state = streamed(exported, frame, state)
         want, own_state = streamed(video_model.model, frame, own_state)
         assert distance(got, want) < FP32_TOLERANCE
+
+
+def test_parity_report_covers_clips_and_streams(
+    video_model: LoadedModel, video_export: Path
+) -> None:
+    found = measure(video_model, open_folder(video_export, threads=1), (56, 56))
+    assert found.rendered.relative < FP32_TOLERANCE
+    assert found.streamed is not None
+    assert found.streamed.relative < FP32_TOLERANCE
 
 
 @torch.inference_mode()

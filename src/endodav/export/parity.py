@@ -11,6 +11,7 @@ from torch import Tensor
 
 from endodav.backends.graphs import Size
 from endodav.export.examples import TEST_SEED, Example, abs_rel, rendered
+from endodav.inference.predictor import StreamingNetwork
 from endodav.models.presets import ModelPreset
 from endodav.types import Kind
 from endodav.weights.runs import LoadedModel
@@ -69,7 +70,7 @@ def measure(reference: LoadedModel, exported: LoadedModel, size: Size | None) ->
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     pairs = [(network.predict_clip(x.frames), other.predict_clip(x.frames)) for x in clips]
     deviations = [deviation(got, want) for want, got in pairs]
-    streams = hasattr(other, "step")
+    streams = isinstance(other, StreamingNetwork)
     return Parity(
         size=(shape[-2], shape[-1]),
         noise=deviation(other.predict_clip(noise), network.predict_clip(noise)),

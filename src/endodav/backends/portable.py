@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from endodav.models.adapters import merge
 from endodav.models.dinov2 import SCALE_OFFSET, DinoV2
-from endodav.models.temporal import HEADS, TemporalAttention
+from endodav.models.temporal import HEADS, Heads, TemporalAttention
 
 CUBIC = -0.75  # a of the cubic convolution kernel in PyTorch and OpenCV (Keys 1981)
 REACH = 2  # samples to each side that the kernel sees
@@ -35,21 +35,15 @@ def portable(network: nn.Module) -> nn.Module:
         if isinstance(module, DinoV2):
             module.positions = MethodType(traced_positions, module)  # type: ignore[method-assign]
         if isinstance(module, TemporalAttention):
-            module.attend = MethodType(traced_attend, module)  # type: ignore[method-assign]
+            module.attend = traced_attend  # type: ignore[method-assign]
     return copy
 
 
-def traced_attend(
-    attention: TemporalAttention, placed: Float[Tensor, "pixels time channels"]
-) -> Float[Tensor, "pixels time channels"]:
-    """What `TemporalAttention.attend` gives, in operators of its own."""
-    query, key, value = (
-        project(placed).unflatten(-1, (HEADS, -1)).transpose(1, 2).flatten(0, 1)
-        for project in (attention.query, attention.key, attention.value)
-    )
-    scale = query.shape[-1] ** -0.5
-    mixed: Tensor = torch.softmax(scale * query @ key.transpose(1, 2), dim=-1) @ value
-    return mixed.view(-1, HEADS, *mixed.shape[1:]).transpose(1, 2).flatten(2)
+def traced_attend(query: Heads, key: Heads, value: Heads) -> Heads:
+    """What `TemporalAttention.attend` gives, with pixels and heads as one axis."""
+    q, k, v = (x.flatten(0, 1) for x in (query, key, value))
+    mixed: Tensor = torch.softmax(q.shape[-1] ** -0.5 * q @ k.transpose(1, 2), dim=-1) @ v
+    return mixed.view(-1, HEADS, *mixed.shape[1:])
 
 
 def traced_positions(

@@ -31,6 +31,8 @@ OLD_ENTRIES = 2  # of what a streamed frame attends to; the rest are the newest
 RECENT_ENTRIES = TEMPORAL_WINDOW - 1 - OLD_ENTRIES
 STATE_LENGTH = 42  # frames a stream remembers: the first, and the 41 before the current one
 
+Heads = Float[Tensor, "pixels heads time channels"]
+
 FrameEntry = tuple[Tensor, ...]
 """What one frame leaves behind: the normed input [pixels, channels] of every temporal attention."""
 
@@ -102,19 +104,17 @@ class TemporalAttention(nn.Module):
         if x.shape[1] == 1:  # all that a single frame can attend to is itself
             alone: Tensor = self.out(self.value(placed))
             return alone
-        out: Tensor = self.out(self.attend(placed))
-        return out
-
-    def attend(
-        self, placed: Float[Tensor, "pixels time channels"]
-    ) -> Float[Tensor, "pixels time channels"]:
-        """Softmax attention of each pixel's frames, before the output projection."""
         query, key, value = (
             project(placed).unflatten(-1, (HEADS, -1)).transpose(1, 2)
             for project in (self.query, self.key, self.value)
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return mixed.transpose(1, 2).flatten(2)
+        out: Tensor = self.out(self.attend(query, key, value).transpose(1, 2).flatten(2))
+        return out
+
+    @staticmethod
+    def attend(query: Heads, key: Heads, value: Heads) -> Heads:
+        """Softmax attention over time."""
+        return F.scaled_dot_product_attention(query, key, value)
 
     def step(
         self, x: Float[Tensor, "pixels 1 channels"], context: list[Float[Tensor, "pixels channels"]]

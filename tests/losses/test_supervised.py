@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from endodav.losses.supervised import (
+    LOG_FLOOR,
     fit_scale_and_shift,
     gradient_matching,
     log_error,
@@ -70,11 +71,25 @@ def test_log_error_is_blind_to_scale_but_not_to_shift() -> None:
     assert log_error(target + 0.5, target, mask) > 0.05
 
 
+def test_log_error_can_ask_for_edges() -> None:
+    target = torch.ones(1, 1, 8, 8)
+    target[..., 4:] = 4.0
+    blurred = torch.nn.functional.avg_pool2d(target[0], 3, 1, 1, count_include_pad=False)[None]
+    mask = torch.ones_like(target, dtype=torch.bool)
+    plain = log_error(blurred, target, mask)
+    asked = log_error(blurred, target, mask, gradient_weight=2.0, scales=1)
+    logs = [(x / x.mean() + LOG_FLOOR).log() for x in (blurred, target)]
+    missing = (logs[0] - logs[1])[0].diff(dim=2).abs().sum() / 64  # no gradient from row to row
+    assert torch.allclose(asked, plain + 2 * missing, rtol=1e-4)
+    assert log_error(3 * target, target, mask, gradient_weight=2.0) < 1e-6
+
+
 def test_what_is_masked_has_no_gradient() -> None:
     prediction, target, mask = clips(3)
     prediction.requires_grad_()
     (
-        video_depth_loss(prediction, target, mask).total + log_error(prediction, target, mask)
+        video_depth_loss(prediction, target, mask).total
+        + log_error(prediction, target, mask, gradient_weight=1.0)
     ).backward()
     assert prediction.grad is not None
     # The median may be the zero of an invalid pixel, which has no gradient either.
@@ -88,7 +103,7 @@ def test_no_valid_pixel_gives_zero_and_finite_gradients(frames: int) -> None:
     prediction = prediction.clone().requires_grad_()
     nothing = torch.zeros_like(mask)
     total = video_depth_loss(prediction, target, nothing).total
-    total = total + log_error(prediction, target, nothing)
+    total = total + log_error(prediction, target, nothing, gradient_weight=1.0)
     total.backward()
     assert total == 0
     assert prediction.grad is not None

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from endodav.synthetic import FAMILIES, texture
-from endodav.synthetic.appearance import instrument, random_illumination, tissue
+from endodav.synthetic.appearance import TIP, instrument, random_illumination, tissue
 from endodav.synthetic.clip import render
 from endodav.synthetic.optics import (
     Lens,
@@ -87,7 +87,7 @@ def test_no_smoke_changes_nothing_and_more_hides_what_is_far() -> None:
 def test_depth_is_untouched_by_whatever_the_light_meets(scene: Scene) -> None:
     rng = np.random.default_rng(2)
     sensor = replace(random_sensor(rng, 32, 40, (60, 60)), lens=CLEAR)
-    light = replace(random_illumination(rng), smoke=None)
+    light = replace(random_illumination(rng, 5.0), smoke=None)
     device = torch.device("cpu")
     clear, depth = render(scene, sensor, light, device)
     wet = replace(sensor, lens=Lens(0.9, 1.0, ((0.5, 0.4, 0.1),)))
@@ -166,8 +166,16 @@ def test_plain_clips_stay_common() -> None:
     lenses = [random_lens(np.random.default_rng(seed)) for seed in range(300)]
     plain = np.mean([lens == CLEAR for lens in lenses])
     assert 0.3 < plain < 0.6
-    lights = [random_illumination(np.random.default_rng(seed)) for seed in range(300)]
+    lights = [random_illumination(np.random.default_rng(seed), 9.0) for seed in range(300)]
     assert 0 < np.mean([light.smoke is not None for light in lights]) < 0.2
     for light in lights[:20]:
         assert math.isclose(float(light.strengths.mean()), 1, rel_tol=1e-5)
         torch.testing.assert_close(light.aims.norm(dim=1), torch.ones(len(light.aims)))
+
+
+@pytest.mark.parametrize("room", [0.3, 2.0, 50.0])
+def test_lights_sit_where_there_is_room(room: float) -> None:
+    lights = [random_illumination(np.random.default_rng(seed), room) for seed in range(100)]
+    offsets = torch.stack([light.positions.norm(dim=1).max() for light in lights])
+    assert (offsets <= TIP * room * (1 + 1e-6)).all()
+    assert (offsets > 0).all()

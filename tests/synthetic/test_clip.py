@@ -83,7 +83,7 @@ def test_depth_pose_and_intrinsics_agree_between_frames(family: str) -> None:
     scene = replace(scene, solids=(), deformation=torch.zeros(2, 2))
     sensor = random_sensor(rng, 96, 120, (70, 70))
     sensor = replace(sensor, distortion=0.0, field_of_view=torch.ones(96, 120, dtype=torch.bool))
-    _, depth = render(scene, sensor, random_illumination(rng), torch.device("cpu"))
+    _, depth = render(scene, sensor, random_illumination(rng, 5.0), torch.device("cpu"))
     T_next_from_this = invert(scene.T_world_from_camera[1]) @ scene.T_world_from_camera[0]
     points = transform_points(T_next_from_this, pixel_rays(sensor) * depth[0, ..., None])
     pixels, expected = project(points, sensor.intrinsics)

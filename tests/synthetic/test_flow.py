@@ -91,7 +91,7 @@ def standing(scene: Scene) -> Scene:
 
 
 def depth_of(scene: Scene, sensor: Sensor) -> torch.Tensor:
-    light = random_illumination(np.random.default_rng(0))
+    light = random_illumination(np.random.default_rng(0), 5.0)
     return render(scene, sensor, light, torch.device("cpu"))[1]
 
 

@@ -185,15 +185,23 @@ def log_error(
     prediction: Float[Tensor, "batch time height width"],
     target: Float[Tensor, "batch time height width"],
     mask: Bool[Tensor, "batch time height width"],
+    *,
+    gradient_weight: float = 0.0,
+    scales: int = 4,
 ) -> Float[Tensor, ""]:
     """Absolute error of log inverse depth where each clip has one unknown scale, and no shift.
 
     The scale is removed by dividing each clip by its mean over valid pixels. Unlike the losses that
     are blind to a shift it makes zero mean infinitely far, so that depth is 1/prediction; and it
-    weighs what is far away like what is near (after Eigen et al., NeurIPS 2014).
+    weighs what is far away like what is near (after Eigen et al., NeurIPS 2014). Gradient matching
+    of the logarithms, where wanted, asks for edges of the same ratio (MegaDepth, Li and Snavely,
+    CVPR 2018, eq. 4).
     """
-    difference = _log_of_share(prediction, mask) - _log_of_share(target, mask)
-    return (difference.abs() * mask).sum() / mask.sum().clamp(min=1)
+    logs = (_log_of_share(prediction, mask), _log_of_share(target, mask))
+    error = trimmed_absolute_error(*logs, mask, trim=0.0)
+    if gradient_weight == 0:
+        return error
+    return error + gradient_weight * gradient_matching(*logs, mask, scales)
 
 
 def _log_of_share(

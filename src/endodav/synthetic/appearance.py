@@ -49,6 +49,7 @@ STAINS: Mapping[str, tuple[Colour, float]] = {  # linear factor on the tissue, h
 }
 BLEED = (1.0, 0.45, 0.35)  # red light travels farthest under the skin
 INSTRUMENT_TILE = 10.0  # mm
+TIP = 0.6  # of the free space around the lens: how far off the lens a light can be
 TRIPLANAR_SHARPNESS = 4  # exponent on the normal that weighs the three projections of the detail
 
 INSTRUMENTS: Mapping[str, Colour] = {
@@ -90,11 +91,19 @@ def linear(colour: Colour) -> Float[Tensor, "3 1 1"]:
     return torch.tensor(colour).pow(GAMMA)[:, None, None]
 
 
-def random_illumination(rng: np.random.Generator) -> Illumination:
-    """One to three lights a few millimetres off the lens, white or tinted, harsh or soft."""
+def random_illumination(rng: np.random.Generator, room: float) -> Illumination:
+    """One to three lights a few millimetres off the lens, white or tinted, harsh or soft.
+
+    Args:
+        rng: source of randomness.
+        room: free space around the lens in mm. Lens and lights sit in one tip, so where it is
+            narrow they sit closer together; a light inside the wall would leave what is near dark.
+    """
     count = int(rng.choice([1, 2, 3], p=[0.45, 0.45, 0.1]))
     offset = np.exp(rng.uniform(np.log(1), np.log(7)))
     positions = np.concatenate([rng.normal(0, offset, (count, 2)), np.zeros((count, 1))], axis=1)
+    farthest = np.linalg.norm(positions, axis=1).max()
+    positions *= min(1.0, TIP * max(room, 0.0) / farthest)
     aims = np.concatenate([rng.normal(0, 0.12, (count, 2)), np.ones((count, 1))], axis=1)
     strengths = np.exp(rng.normal(0, 0.5, count))
     tint = np.exp(rng.normal((0.03, 0, -0.03), 0.08))
@@ -103,9 +112,9 @@ def random_illumination(rng: np.random.Generator) -> Illumination:
         torch.tensor(aims / np.linalg.norm(aims, axis=1, keepdims=True), dtype=torch.float32),
         torch.tensor(strengths / strengths.mean(), dtype=torch.float32),
         torch.tensor(tint, dtype=torch.float32),
-        beam=float(rng.uniform(0, 4)),
+        beam=float(rng.uniform(0, 2)),
         wrap=float(rng.uniform(0, 0.35)),
-        ambient=float(np.exp(rng.uniform(np.log(0.02), np.log(0.5)))),
+        ambient=float(np.exp(rng.uniform(np.log(0.01), np.log(0.2)))),
         smoke=random_smoke(rng) if rng.random() < 0.08 else None,
     )
 

@@ -74,7 +74,7 @@ FAMILIES = ("colon", "stomach", "laparoscopy", "airway")
 SEEDS_PER_FAMILY = 3
 
 RENDERED_1 = Benchmark(
-    name="rendered-1",
+    name="rendered-2",
     videos=tuple(
         Video(f"{family}_{k}", family, FIRST_SEED + SEEDS_PER_FAMILY * number + k)
         for number, family in enumerate(FAMILIES)

@@ -17,6 +17,7 @@ from endodav.synthetic.appearance import (
     surface_at,
 )
 from endodav.synthetic.families import FAMILIES
+from endodav.synthetic.families.common import clearance
 from endodav.synthetic.flow import forward_flow
 from endodav.synthetic.optics import add_smoke, camera_steps, through_lens, typical_depth
 from endodav.synthetic.render import MAX_DISTANCE, cast_rays, length
@@ -94,7 +95,8 @@ def render_clip(
     scene = FAMILIES[name].draw(rng, frames)
     sensor = random_sensor(rng, height, width, FAMILIES[name].field_of_view)
     sensor = replace(sensor, distortion=0.0) if rectified else sensor
-    radiance, depth = render(scene, sensor, random_illumination(rng), torch.device(device))
+    illumination = random_illumination(rng, clearance(scene))
+    radiance, depth = render(scene, sensor, illumination, torch.device(device))
     seen = torch.isfinite(depth) & sensor.field_of_view
     depth = torch.where(seen, depth, 0.0)
     return RenderedClip(

@@ -118,6 +118,7 @@ class LossRecipe(Section):
         gradient: spatial gradient matching, within the spatial error.
         temporal: what `video` names.
         log: scale-invariant error of log inverse depth; pins the shift that the others leave free.
+        log_gradient: spatial gradient matching, within the log error.
         images: everything that comes from single images.
         trim: share of the largest residuals to leave out.
     """
@@ -127,6 +128,7 @@ class LossRecipe(Section):
     gradient: NonNegativeFloat = 0.5
     temporal: NonNegativeFloat = 10.0
     log: NonNegativeFloat = 1.0
+    log_gradient: NonNegativeFloat = 0.0
     images: NonNegativeFloat = 1.0
     trim: Fraction = 0.0
 

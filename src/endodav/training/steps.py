@@ -92,7 +92,12 @@ def _supervised(
         gradient_weight=weights.gradient,
         trim=weights.trim,
     )
-    log = log_error(prediction, samples.inverse_depth, samples.valid)
+    log = log_error(
+        prediction,
+        samples.inverse_depth,
+        samples.valid,
+        gradient_weight=weights.log_gradient,
+    )
     return Losses(spatial_weight * spatial + weights.log * log, {"spatial": spatial, "log": log})
 
 

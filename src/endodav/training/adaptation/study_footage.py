@@ -33,6 +33,7 @@ FAMILY = "colon"
 FIELD_OF_VIEW = (55.0, 80.0)  # degrees; a camera network's focal length is above half the width
 LEAST_MOTION = 0.01  # of the camera from frame to frame, in median depths
 LEAST_CHANGE = 1e-3  # mm by which the wall moves at most
+ROOM = 4.0  # mm around the lens that scenes of the family leave free
 MANIFEST = "manifest.json"
 UNLABELLED, SEEN, UNSEEN = "unlabelled", "seen", "unseen"
 
@@ -101,7 +102,7 @@ def _clips(shooting: Shooting) -> Iterator[RenderedClip]:
     drawn = random_sensor(rng, shooting.height, shooting.width, FIELD_OF_VIEW)
     everywhere = torch.ones_like(drawn.field_of_view)
     sensor = replace(drawn, distortion=0.0, field_of_view=everywhere, interlaced=False)
-    light = replace(random_illumination(rng), smoke=None)
+    light = replace(random_illumination(rng, ROOM), smoke=None)
     for seed in count(FIRST_SEED):
         scene = FAMILIES[FAMILY].draw(np.random.default_rng(seed), shooting.frames)
         if scene.solids or not _deforms(scene):

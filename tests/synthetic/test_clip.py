@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from endodav.errors import OutputError, RecipeError
+from endodav.evaluation.metrics import spearman
 from endodav.geometry.camera import invert, project, transform_points
 from endodav.synthetic import FAMILIES, RenderedClip, render_clip, write_clip
 from endodav.synthetic.appearance import random_illumination
@@ -139,6 +140,17 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(clip: RenderedClip, tmp_pa
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be written"):
         write_clip(clip, tmp_path / "file" / "clip")
+
+
+def test_what_is_near_is_bright_even_where_it_is_narrow() -> None:
+    """A light inside the wall would leave the nearest part of the wall dark."""
+    found = []
+    for seed in range(12):
+        clip = render_clip(seed, 1, 42, 56, family="airway")
+        brightness = clip.images.max(axis=3)[clip.valid]
+        found.append(spearman(brightness.astype(float), 1 / clip.depth[clip.valid]))
+    assert min(found) > 0
+    assert np.mean(found) > 0.6
 
 
 def test_an_interrupted_clip_leaves_nothing(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from endodav.errors import OutputError
-from endodav.synthetic import FAMILIES, RENDERED_1, Benchmark, Video, render_benchmark
+from endodav.synthetic import FAMILIES, RENDERED_2, Benchmark, Video, render_benchmark
 from endodav.training.data import HELD_OUT_SEED
 
 FAMILY = next(iter(FAMILIES))
@@ -24,15 +24,15 @@ SMALL = Benchmark(
 
 
 def test_the_benchmark_is_twelve_videos_of_four_families() -> None:
-    families = [video.family for video in RENDERED_1.videos]
+    families = [video.family for video in RENDERED_2.videos]
     assert len(families) == 12
     assert set(families) <= set(FAMILIES)
     assert {families.count(family) for family in set(families)} == {3}
-    assert (RENDERED_1.frames, RENDERED_1.height, RENDERED_1.width) == (300, 224, 280)
+    assert (RENDERED_2.frames, RENDERED_2.height, RENDERED_2.width) == (300, 224, 280)
 
 
 def test_its_seeds_are_never_trained_on() -> None:
-    seeds = [video.seed for video in RENDERED_1.videos]
+    seeds = [video.seed for video in RENDERED_2.videos]
     assert len(set(seeds)) == len(seeds)
     assert min(seeds) >= 2 * HELD_OUT_SEED
 

@@ -73,7 +73,7 @@ class Benchmark:
 FAMILIES = ("colon", "stomach", "laparoscopy", "airway")
 SEEDS_PER_FAMILY = 3
 
-RENDERED_1 = Benchmark(
+RENDERED_2 = Benchmark(
     name="rendered-2",
     videos=tuple(
         Video(f"{family}_{k}", family, FIRST_SEED + SEEDS_PER_FAMILY * number + k)
@@ -88,7 +88,7 @@ RENDERED_1 = Benchmark(
 
 
 def render_benchmark(
-    folder: Path, benchmark: Benchmark = RENDERED_1, workers: int = 2
+    folder: Path, benchmark: Benchmark = RENDERED_2, workers: int = 2
 ) -> Iterator[Video]:
     """Render what is missing of a benchmark into `folder` and describe it in `manifest.json`.
 

@@ -42,7 +42,7 @@ def test_a_place_to_write_is_needed(endodav):
 
 def test_benchmark_writes_a_manifest(endodav, tmp_path, monkeypatch):
     small = Benchmark("small", (Video("only", FAMILY, 5),), 2, 16, 20, 25.0)
-    monkeypatch.setattr("endodav.cli.render.RENDERED_2", small)
+    monkeypatch.setattr("endodav.cli.render.RENDERED", small)
     done = endodav("render", "benchmark", "--out", "b", "--workers", 1)
     assert done.code == 0, done.err
     assert json.loads((tmp_path / "b" / "manifest.json").read_text())["name"] == "small"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from endodav.errors import OutputError
-from endodav.synthetic import FAMILIES, RENDERED_2, Benchmark, Video, render_benchmark
+from endodav.synthetic import FAMILIES, GENERATION, RENDERED, Benchmark, Video, render_benchmark
 from endodav.training.data import HELD_OUT_SEED
 
 FAMILY = next(iter(FAMILIES))
@@ -24,15 +24,15 @@ SMALL = Benchmark(
 
 
 def test_the_benchmark_is_twelve_videos_of_four_families() -> None:
-    families = [video.family for video in RENDERED_2.videos]
+    families = [video.family for video in RENDERED.videos]
     assert len(families) == 12
     assert set(families) <= set(FAMILIES)
     assert {families.count(family) for family in set(families)} == {3}
-    assert (RENDERED_2.frames, RENDERED_2.height, RENDERED_2.width) == (300, 224, 280)
+    assert (RENDERED.frames, RENDERED.height, RENDERED.width) == (300, 224, 280)
 
 
 def test_its_seeds_are_never_trained_on() -> None:
-    seeds = [video.seed for video in RENDERED_2.videos]
+    seeds = [video.seed for video in RENDERED.videos]
     assert len(set(seeds)) == len(seeds)
     assert min(seeds) >= 2 * HELD_OUT_SEED
 
@@ -64,6 +64,16 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "two" / "meta.json").write_text(json.dumps({"family": FAMILY, "seed": 9}))
     with pytest.raises(OutputError, match="choose another folder"):
         list(render_benchmark(tmp_path, SMALL))
+
+
+def test_videos_of_an_earlier_renderer_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = replace(SMALL, videos=SMALL.videos[:1])
+    list(render_benchmark(tmp_path, one, workers=1))
+    monkeypatch.setattr("endodav.synthetic.benchmark.GENERATION", GENERATION + 1)
+    with pytest.raises(OutputError, match="does not hold video one"):
+        list(render_benchmark(tmp_path, one, workers=1))
 
 
 def test_what_goes_wrong_in_a_process_is_one_sentence(tmp_path: Path) -> None:

@@ -124,11 +124,18 @@ def test_what_a_killed_process_left_is_no_clip(recipe: TrainRecipe, tmp_path: Pa
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_clips_of_an_earlier_renderer_are_not_taken(
+    recipe: TrainRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = ClipStore(tmp_path, recipe.clips).ensure(0)
+    monkeypatch.setattr(clips, "GENERATION", clips.GENERATION + 1)
+    assert ClipStore(tmp_path, recipe.clips).ensure(0) != old
+
+
 @pytest.fixture
 def claimed(recipe: TrainRecipe, tmp_path: Path) -> Path:
     """Where clip 0 will lie, which another process has begun to render."""
-    path = tmp_path / "4x20x24" / "0000000000.npz"
-    ClipStore(tmp_path, recipe.clips).ensure(0)
+    path = ClipStore(tmp_path, recipe.clips).ensure(0)
     path.rename(tmp_path / "rendered")
     path.with_suffix(".claim").touch()
     return path

@@ -14,7 +14,7 @@ from endodav.data.registry import DATASETS, find_dataset
 from endodav.errors import OutputError, RecipeError
 from endodav.synthetic import (
     FAMILIES,
-    RENDERED_2,
+    RENDERED,
     RenderedClip,
     render_benchmark,
     render_clip,
@@ -93,10 +93,10 @@ def render(
 
 
 def _render_benchmark(out: Path, workers: int, quiet: bool) -> None:
-    done = (RENDERED_2.frames for _ in render_benchmark(out, RENDERED_2, workers))
-    _follow(done, RENDERED_2.total_frames, quiet)
+    done = (RENDERED.frames for _ in render_benchmark(out, RENDERED, workers))
+    _follow(done, RENDERED.total_frames, quiet)
     if not quiet:
-        err.print(f"{len(RENDERED_2.videos)} videos of {RENDERED_2.frames} frames in {out}")
+        err.print(f"{len(RENDERED.videos)} videos of {RENDERED.frames} frames in {out}")
 
 
 def _writer(

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from endodav.errors import OutputError
-from endodav.synthetic.clip import render_clip
+from endodav.synthetic.clip import GENERATION, render_clip
 from endodav.synthetic.writer import partial_name, write_clip
 
 FIRST_SEED = 2_000_000_000  # training uses seeds below 1e9, and a watched run a few from there on
@@ -73,8 +73,8 @@ class Benchmark:
 FAMILIES = ("colon", "stomach", "laparoscopy", "airway")
 SEEDS_PER_FAMILY = 3
 
-RENDERED_2 = Benchmark(
-    name="rendered-2",
+RENDERED = Benchmark(
+    name=f"rendered-{GENERATION}",
     videos=tuple(
         Video(f"{family}_{k}", family, FIRST_SEED + SEEDS_PER_FAMILY * number + k)
         for number, family in enumerate(FAMILIES)
@@ -88,7 +88,7 @@ RENDERED_2 = Benchmark(
 
 
 def render_benchmark(
-    folder: Path, benchmark: Benchmark = RENDERED_2, workers: int = 2
+    folder: Path, benchmark: Benchmark = RENDERED, workers: int = 2
 ) -> Iterator[Video]:
     """Render what is missing of a benchmark into `folder` and describe it in `manifest.json`.
 
@@ -115,12 +115,11 @@ def _is_finished(folder: Path, benchmark: Benchmark, video: Video) -> bool:
     target = folder / video.name
     if not target.exists():
         return False
-    wanted = asdict(video) | asdict(benchmark)
+    wanted = asdict(video) | asdict(benchmark) | {"generation": GENERATION}
     try:
         found = json.loads((target / "meta.json").read_text())
-        same = all(
-            found[key] == wanted[key] for key in ("family", "seed", "frames", "height", "width")
-        )
+        keys = ("generation", "family", "seed", "frames", "height", "width")
+        same = all(found[key] == wanted[key] for key in keys)
     except (OSError, ValueError, KeyError, TypeError):
         same = False
     if not same:

@@ -25,6 +25,7 @@ from endodav.synthetic.scene import Scene, to_device
 from endodav.synthetic.sensor import FRAMES_AT_ONCE, Sensor, develop, pixel_rays, random_sensor
 from endodav.synthetic.shadow import light_arriving
 
+GENERATION = 2  # of the renderer: raised when a seed no longer gives the same clip
 RAYS_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 21}  # what the cache, or the memory, holds
 BOUNCES = 1.2  # mean number of reflections off tissue of the ambient light that the camera sees
 

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from endodav.errors import OutputError
-from endodav.synthetic.clip import RenderedClip
+from endodav.synthetic.clip import GENERATION, RenderedClip
 
 DEPTH_UNIT = 0.01  # mm a step of the 16-bit depth pictures: 0.01 to 655.35 mm; 0 is "unknown"
 VISUALLY_LOSSLESS = 12  # constant rate factor of H.264
@@ -86,6 +86,7 @@ def _describe(clip: RenderedClip, fps: float) -> dict[str, object]:
     description: dict[str, object] = {
         "family": clip.family,
         "seed": clip.seed,
+        "generation": GENERATION,
         "endodav_version": version("endodav"),
         "frames": frames,
         "height": height,

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 
-from endodav.synthetic import render_clip
+from endodav.synthetic import GENERATION, render_clip
 from endodav.training.recipe import ClipsRecipe
 
 SEEDS_PER_RUN = 1_000_000  # clips of different runs differ
@@ -70,7 +70,7 @@ class ClipStore:
     rendering the same clip.
 
     Args:
-        folder: made if absent.
+        folder: made if absent. Clips of another generation of the renderer in it are left alone.
         recipe: size of the clips.
         flow: whether they come with flow.
     """
@@ -79,7 +79,8 @@ class ClipStore:
         self._shape = (recipe.frames, recipe.height, recipe.width)
         self._device = recipe.device
         self._flow = flow
-        self._folder = folder / ("x".join(map(str, self._shape)) + ("-flow" if flow else ""))
+        size = "x".join(map(str, self._shape))
+        self._folder = folder / f"rendered-{GENERATION}" / (size + ("-flow" if flow else ""))
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, seed: int, family: str | None = None) -> Clip:

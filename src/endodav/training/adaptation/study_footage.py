@@ -22,7 +22,7 @@ from endodav.data.registry import find_dataset
 from endodav.data.sequence import Sequence as Video
 from endodav.evaluation.reproduction import write_whole
 from endodav.synthetic.appearance import Illumination, random_illumination
-from endodav.synthetic.clip import RenderedClip, render
+from endodav.synthetic.clip import GENERATION, RenderedClip, render
 from endodav.synthetic.families import FAMILIES
 from endodav.synthetic.scene import Scene
 from endodav.synthetic.sensor import Sensor, develop, random_sensor
@@ -79,7 +79,7 @@ def film(shooting: Shooting, folder: Path) -> Film:
         OutputError: the folder cannot be written.
     """
     manifest = folder / MANIFEST
-    wanted = asdict(shooting) | {"first_seed": FIRST_SEED}
+    wanted = asdict(shooting) | {"first_seed": FIRST_SEED, "generation": GENERATION}
     if not manifest.exists() or json.loads(manifest.read_text()) != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         clips = _clips(shooting)

@@ -21,6 +21,7 @@ from endodav.training.data import (
     batches,
     draw_crop,
     draw_times,
+    draw_view,
     forget_old_clips,
     held_out_clips,
 )
@@ -180,6 +181,21 @@ def test_crops_lie_inside(height: int, width: int, seed: int, size: tuple[int, i
     rows, columns = draw_crop(height, width, wanted, np.random.default_rng(seed))
     assert 0 <= rows.start < rows.stop <= height
     assert 0 <= columns.start < columns.stop <= width
+
+
+@pytest.mark.parametrize("size", [(112, 144), (144, 112), (128, 128)])
+def test_most_of_a_wide_frame_is_seen(size: tuple[int, int]) -> None:
+    turned, shares = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        view = draw_view((144, 176), size, rng)
+        shape = (176, 144) if view.transpose else (144, 176)
+        rows, columns = draw_crop(*shape, size, rng)
+        turned.append(view.transpose)
+        shares.append((rows.stop - rows.start) * (columns.stop - columns.start) / (144 * 176))
+    assert set(turned) == {(112, 144): {False}, (144, 112): {True}}.get(size, {False, True})
+    assert min(shares) > 0.5
+    assert np.median(shares) > 0.65
 
 
 def test_image_and_depth_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:

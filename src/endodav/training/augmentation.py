@@ -1,7 +1,9 @@
 """Photometric augmentation of a clip: every frame gets the same change, noise excepted.
 
 What is rendered must not be told from what a real endoscope sees by its colours, its sharpness or
-its noise, so all of these vary more than any single camera does.
+its noise, so these vary more than in any single camera. Brightness is left as the renderer's
+cameras make it, which have exposures, contrasts and vignettes of their own: it falls with the
+square of the distance, and tells depth.
 """
 
 from __future__ import annotations
@@ -25,22 +27,6 @@ YIQ = ((0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 def _luma(images: Images) -> Float[Tensor, "time 1 height width"]:
     weights = images.new_tensor(LUMA)[:, None, None]
     return (images * weights).sum(dim=1, keepdim=True)
-
-
-def exposure(images: Images, rng: np.random.Generator) -> Images:
-    """Multiply by 0.6 to 1.6, even on a logarithmic scale."""
-    return images * math.exp(rng.uniform(math.log(0.6), math.log(1.6)))
-
-
-def contrast(images: Images, rng: np.random.Generator) -> Images:
-    """Stretch around the clip's mean by 0.7 to 1.4."""
-    mean = images.mean()
-    return (images - mean) * rng.uniform(0.7, 1.4) + mean
-
-
-def gamma(images: Images, rng: np.random.Generator) -> Images:
-    """Raise to the power 0.6 to 1.6."""
-    return images.clamp(0, 1) ** math.exp(rng.uniform(math.log(0.6), math.log(1.6)))
 
 
 def saturation(images: Images, rng: np.random.Generator) -> Images:
@@ -103,16 +89,13 @@ class Change(NamedTuple):
 
 
 CHANGES = (
-    Change(0.15, sharpen),
-    Change(0.8, exposure),
-    Change(0.5, contrast),
-    Change(0.6, gamma),
-    Change(0.6, saturation),
-    Change(0.5, hue),
-    Change(0.6, colour_cast),
-    Change(0.1, grayscale),
-    Change(0.3, blur),
-    Change(0.5, noise),
+    Change(0.1, sharpen),
+    Change(0.3, saturation),
+    Change(0.3, hue),
+    Change(0.3, colour_cast),
+    Change(0.05, grayscale),
+    Change(0.15, blur),
+    Change(0.25, noise),
 )
 
 

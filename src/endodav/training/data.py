@@ -27,7 +27,9 @@ from endodav.training.sources import open_sources
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, as all DINOv2 encoders expect
 IMAGE_STD = (0.229, 0.224, 0.225)
-SMALLEST_CROP = 0.6  # of the largest crop that fits, in each direction
+# Of the largest crop that fits, in each direction. Not less: what is lit, and how wide the view is,
+# depends on where the optical axis lies, and real frames are whole.
+SMALLEST_CROP = 0.9
 MAX_STRETCH = 1.15  # a crop's aspect ratio against that of the network's input
 MAX_STRIDE = 2  # frames from one to the next
 
@@ -151,7 +153,7 @@ def augment(clip: Clip, frames: int, size: tuple[int, int], rng: np.random.Gener
     """Draw `frames` frames, a view of them and a look; the geometry of all frames stays one."""
     draw = draw_times if clip.flow is None else draw_run
     times = draw(len(clip.images), frames, rng)
-    view = draw_view(rng)
+    view = draw_view(clip.images.shape[1:3], size, rng)
     images = torch.from_numpy(view(clip.images[times])).permute(0, 3, 1, 2).float() / 255
     depth = torch.from_numpy(view(clip.depth[times]))[:, None]
     valid = torch.from_numpy(view(clip.valid[times]))[:, None]
@@ -210,9 +212,15 @@ class View(NamedTuple):
         return np.asarray(self(turned * signs))
 
 
-def draw_view(rng: np.random.Generator) -> View:
-    """Any view is as likely: an endoscope carries its light and knows no up."""
-    return View(*(bool(chance) for chance in rng.random(3) < 0.5))
+def draw_view(frame: tuple[int, ...], size: tuple[int, int], rng: np.random.Generator) -> View:
+    """Any view is as likely, for an endoscope carries its light and knows no up.
+
+    But wide frames stay wide where `size` is wide, and are turned where it is high: a crop would
+    cost much of them otherwise.
+    """
+    chances = rng.random(3) < 0.5
+    alike = (frame[1] - frame[0]) * (size[1] - size[0])
+    return View(bool(chances[0] if alike == 0 else alike < 0), bool(chances[1]), bool(chances[2]))
 
 
 def draw_crop(

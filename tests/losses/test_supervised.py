@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from endodav.losses.supervised import (
     gradient_matching,
     log_error,
     normalise,
+    scale_drift,
     spatial_loss,
     temporal_gradient_matching,
     trimmed_absolute_error,
@@ -84,12 +87,23 @@ def test_log_error_can_ask_for_edges() -> None:
     assert log_error(3 * target, target, mask, gradient_weight=2.0) < 1e-6
 
 
+def test_scale_drift_is_the_factor_that_clips_have_in_common() -> None:
+    prediction, _, mask = clips(5)
+    means = [float(clip[valid].mean()) for clip, valid in zip(prediction, mask, strict=True)]
+    common = math.sqrt(means[0] * means[1])
+    assert scale_drift(prediction / common, mask) < 1e-10
+    assert scale_drift(100 * prediction / common, mask).item() == pytest.approx(math.log(100) ** 2)
+    apart = torch.tensor([0.2, 5.0])[:, None, None, None]
+    assert scale_drift(apart * prediction / common, mask) < 1e-10
+
+
 def test_what_is_masked_has_no_gradient() -> None:
     prediction, target, mask = clips(3)
     prediction.requires_grad_()
     (
         video_depth_loss(prediction, target, mask).total
         + log_error(prediction, target, mask, gradient_weight=1.0)
+        + scale_drift(prediction, mask)
     ).backward()
     assert prediction.grad is not None
     # The median may be the zero of an invalid pixel, which has no gradient either.
@@ -104,6 +118,7 @@ def test_no_valid_pixel_gives_zero_and_finite_gradients(frames: int) -> None:
     nothing = torch.zeros_like(mask)
     total = video_depth_loss(prediction, target, nothing).total
     total = total + log_error(prediction, target, nothing, gradient_weight=1.0)
+    total = total + scale_drift(prediction, nothing)
     total.backward()
     assert total == 0
     assert prediction.grad is not None

@@ -14,9 +14,9 @@ from endodav.training.checkpoint import Progress
 from endodav.training.schedule import AveragedWeights
 
 
-def parts(width: int = 3) -> tuple[nn.Module, AveragedWeights, torch.optim.Optimizer]:
+def parts(width: int = 3) -> tuple[nn.Module, AveragedWeights, list[torch.optim.Optimizer]]:
     model = nn.Linear(2, width)
-    return model, AveragedWeights(model, 0.9), torch.optim.AdamW(model.parameters())
+    return model, AveragedWeights(model, 0.9), [torch.optim.AdamW(model.parameters())]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "file", ["model.safetensors", "average.safetensors", "optimiser.pt", "progress.json"]
+    "file", ["model.safetensors", "average.safetensors", "optimisers.pt", "progress.json"]
 )
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(folder: Path, file: str) -> None:
     path = folder / "00000009" / file
@@ -39,7 +39,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(folder: Path, file: st
 
 def test_without_a_whole_one_the_run_is_lost(folder: Path) -> None:
     for step in (5, 9):
-        (folder / f"{step:08d}" / "optimiser.pt").unlink()
+        (folder / f"{step:08d}" / "optimisers.pt").unlink()
     with (
         pytest.warns(PartialInputWarning),
         pytest.raises(WeightsError, match="All checkpoints"),

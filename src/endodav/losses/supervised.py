@@ -204,11 +204,31 @@ def log_error(
     return error + gradient_weight * gradient_matching(*logs, mask, scales)
 
 
+def scale_drift(
+    prediction: Float[Tensor, "batch time height width"],
+    mask: Bool[Tensor, "batch time height width"],
+) -> Float[Tensor, ""]:
+    """Square of the mean, over clips, of the log of a clip's mean prediction over valid pixels.
+
+    All other losses here are blind to a factor that all clips have in common. This one holds it at
+    1, and leaves the clips free to differ, as near and far ones must.
+    """
+    logs = _mean_over_valid(prediction, mask).clamp(min=MIN_SPREAD).log().flatten()
+    known = mask.flatten(1).any(dim=1)
+    return ((logs * known).sum() / known.sum().clamp(min=1)).square()
+
+
+def _mean_over_valid(
+    clips: Float[Tensor, "batch time height width"], mask: Bool[Tensor, "batch time height width"]
+) -> Float[Tensor, "batch 1 1 1"]:
+    counts = mask.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+    return (clips * mask).sum(dim=(1, 2, 3), keepdim=True) / counts
+
+
 def _log_of_share(
     clips: Float[Tensor, "batch time height width"], mask: Bool[Tensor, "batch time height width"]
 ) -> Float[Tensor, "batch time height width"]:
-    counts = mask.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
-    mean = (clips * mask).sum(dim=(1, 2, 3), keepdim=True) / counts
+    mean = _mean_over_valid(clips, mask)
     return (clips / mean.clamp(min=MIN_SPREAD) + LOG_FLOOR).clamp(min=MIN_SPREAD).log()
 
 

@@ -192,7 +192,7 @@ class DinoV2(nn.Module):
         for index, block in enumerate(self.blocks[: max(self.taps) + 1]):
             tokens = block(tokens, rows, columns)
             if index in self.taps:
-                tapped.append(self.norm(tokens))
+                tapped += [self.norm(tokens)] * self.taps.count(index)
         return tapped
 
 

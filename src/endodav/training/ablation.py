@@ -43,9 +43,10 @@ from endodav.models.presets import PRESETS
 from endodav.models.temporal import MotionModules
 from endodav.training.clips import ClipStore
 from endodav.training.data import batches
+from endodav.training.optimiser import optimisers_of
 from endodav.training.recipe import TrainRecipe
 from endodav.training.run import Run
-from endodav.training.schedule import AveragedWeights, parameter_groups
+from endodav.training.schedule import AveragedWeights
 from endodav.training.start import initial_model
 from endodav.video.source import open_source
 from endodav.weights.hub import load
@@ -136,10 +137,9 @@ def train_from_start(recipe: TrainRecipe, work: Path) -> nn.Module:
         RecipeError: the loss stays without a finite value.
     """
     model = start(recipe)
-    groups = parameter_groups(model, recipe.optimiser.weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=recipe.optimiser.learning_rate)
+    optimisers = optimisers_of(model, recipe.optimiser)
     average = AveragedWeights(model, recipe.optimiser.ema_decay)
-    learner = Run(recipe, work, torch.device("cpu"), model, average, optimiser, teacher=None)
+    learner = Run(recipe, work, torch.device("cpu"), model, average, optimisers, teacher=None)
     # Losses along the flow draw other frames than the rest; here all of them see what these see.
     drawn = with_loss(recipe, {"video": "se"})
     ClipStore(work / "clips", drawn.clips, drawn.wants_flow).tidy()

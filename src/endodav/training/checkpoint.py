@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ def save(
     progress: Progress,
     model: nn.Module,
     average: AveragedWeights,
-    optimiser: torch.optim.Optimizer,
+    optimisers: Sequence[torch.optim.Optimizer],
 ) -> None:
     """Write a checkpoint under `folder`, named by its step, and forget the oldest ones."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,7 @@ def save(
     partial.mkdir()
     save_file(_storable(model.state_dict()), partial / "model.safetensors")
     save_file(_storable(average.state), partial / "average.safetensors")
-    torch.save(optimiser.state_dict(), partial / "optimiser.pt")
+    torch.save([o.state_dict() for o in optimisers], partial / "optimisers.pt")
     (partial / "progress.json").write_text(json.dumps(asdict(progress)))
     final = folder / f"{progress.step:08d}"
     shutil.rmtree(final, ignore_errors=True)
@@ -61,9 +62,12 @@ def save(
 
 
 def restore(
-    folder: Path, model: nn.Module, average: AveragedWeights, optimiser: torch.optim.Optimizer
+    folder: Path,
+    model: nn.Module,
+    average: AveragedWeights,
+    optimisers: Sequence[torch.optim.Optimizer],
 ) -> Progress:
-    """Load the newest whole checkpoint under `folder` into the three, and say how far it had come.
+    """Load the newest whole checkpoint under `folder` into the rest, and say how far it had come.
 
     A damaged one is left out with a `PartialInputWarning`. Where there is none yet, because the run
     was killed before its first, nothing is loaded and the run begins again.
@@ -89,7 +93,8 @@ def restore(
                 f"The checkpoint '{path}' does not fit the recipe's preset: train in a new folder."
             ) from error
         average.load(state.average)
-        optimiser.load_state_dict(state.optimiser)
+        for optimiser, its_state in zip(optimisers, state.optimisers, strict=True):
+            optimiser.load_state_dict(its_state)
         return state.progress
     if checkpoints:
         raise WeightsError(f"All checkpoints in '{folder}' are damaged: train in a new folder.")
@@ -99,7 +104,7 @@ def restore(
 class _State(NamedTuple):
     model: dict[str, Tensor]
     average: dict[str, Tensor]
-    optimiser: dict[str, Any]
+    optimisers: list[dict[str, Any]]
     progress: Progress
 
 
@@ -109,7 +114,7 @@ def _read(path: Path) -> _State | None:
         return _State(
             load_file(path / "model.safetensors"),
             load_file(path / "average.safetensors"),
-            torch.load(path / "optimiser.pt", weights_only=True, map_location="cpu"),
+            torch.load(path / "optimisers.pt", weights_only=True, map_location="cpu"),
             Progress(**json.loads((path / "progress.json").read_text())),
         )
     except Exception:  # whatever a parser finds, it is not what `save` wrote

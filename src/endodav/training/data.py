@@ -218,9 +218,9 @@ def draw_view(frame: tuple[int, ...], size: tuple[int, int], rng: np.random.Gene
     But wide frames stay wide where `size` is wide, and are turned where it is high: a crop would
     cost much of them otherwise.
     """
-    chances = rng.random(3) < 0.5
+    transpose, upside_down, mirror = (bool(chance) for chance in rng.random(3) < 0.5)
     alike = (frame[1] - frame[0]) * (size[1] - size[0])
-    return View(bool(chances[0] if alike == 0 else alike < 0), bool(chances[1]), bool(chances[2]))
+    return View(transpose if alike == 0 else alike < 0, upside_down, mirror)
 
 
 def draw_crop(

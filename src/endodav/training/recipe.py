@@ -88,10 +88,13 @@ class BatchRecipe(Section):
 
 
 class OptimiserRecipe(Section):
-    """AdamW with a linear warm-up and a cosine to zero.
+    """What changes the weights, with a linear warm-up and a cosine to zero.
 
     Attributes:
+        rule: AdamW for all parameters, or Muon for the weights of linear and convolutional layers
+            and AdamW for the rest.
         learning_rate: at the end of the warm-up.
+        muon_pace: learning rate of what Muon changes, as a multiple of the other.
         weight_decay: of the weights of linear and convolutional layers; nothing else decays.
         warmup_steps: steps from zero to `learning_rate`.
         max_gradient_norm: gradients longer than this are scaled back to it.
@@ -99,7 +102,9 @@ class OptimiserRecipe(Section):
         max_skipped: steps in a row whose gradient is not finite, at which the run gives up.
     """
 
+    rule: Literal["adamw", "muon"] = "adamw"
     learning_rate: PositiveFloat = 5e-4
+    muon_pace: PositiveFloat = 2.0
     weight_decay: NonNegativeFloat = 0.05
     warmup_steps: NonNegativeInt = 100
     max_gradient_norm: PositiveFloat = 1.0
@@ -119,6 +124,8 @@ class LossRecipe(Section):
         temporal: what `video` names.
         log: scale-invariant error of log inverse depth; pins the shift that the others leave free.
         log_gradient: spatial gradient matching, within the log error.
+        scale: square of the log of a batch's mean inverse depth. Nothing else holds the factor by
+            which inverse depth is off, and a network that starts from nothing lets it grow.
         images: everything that comes from single images.
         trim: share of the largest residuals to leave out.
     """
@@ -129,6 +136,7 @@ class LossRecipe(Section):
     temporal: NonNegativeFloat = 10.0
     log: NonNegativeFloat = 1.0
     log_gradient: NonNegativeFloat = 0.0
+    scale: NonNegativeFloat = 0.0
     images: NonNegativeFloat = 1.0
     trim: Fraction = 0.0
 

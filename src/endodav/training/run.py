@@ -1,4 +1,4 @@
-"""A run's moving parts: network, optimiser, average and progress, on disk and off."""
+"""A run's moving parts: network, optimisers, average and progress, on disk and off."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from endodav.models.presets import PRESETS
 from endodav.training import checkpoint
 from endodav.training.checkpoint import Progress
 from endodav.training.data import Batch
+from endodav.training.optimiser import optimisers_of, set_rate
 from endodav.training.recipe import TrainRecipe
-from endodav.training.schedule import AveragedWeights, learning_rate, parameter_groups
+from endodav.training.schedule import AveragedWeights, learning_rate
 from endodav.training.start import initial_model, load_teacher, provenance
 from endodav.training.steps import Teacher, training_losses
 from endodav.weights.checkpoint import write_safetensors
@@ -34,7 +35,7 @@ class Run:
     device: torch.device
     model: nn.Module
     average: AveragedWeights
-    optimiser: torch.optim.Optimizer
+    optimisers: tuple[torch.optim.Optimizer, ...]
     teacher: Teacher | None
     progress: Progress = field(default_factory=Progress)
     skipped_in_a_row: int = 0
@@ -44,11 +45,10 @@ class Run:
     def of(cls, recipe: TrainRecipe, folder: Path, device: torch.device) -> Run:
         """A run at its very start."""
         model = initial_model(recipe).to(device)
-        groups = parameter_groups(model, recipe.optimiser.weight_decay)
-        optimiser = torch.optim.AdamW(groups, lr=recipe.optimiser.learning_rate, fused=True)
+        optimisers = optimisers_of(model, recipe.optimiser)
         average = AveragedWeights(model, recipe.optimiser.ema_decay)
         teacher = None if recipe.distil is None else load_teacher(recipe.distil, device)
-        return cls(recipe, folder, device, model, average, optimiser, teacher)
+        return cls(recipe, folder, device, model, average, optimisers, teacher)
 
     def step(self, batch: Batch, share_done: float) -> dict[str, Tensor | float]:
         """One optimiser step, and what to log of it; `share_done` of the run sets its rate.
@@ -58,12 +58,11 @@ class Run:
         """
         settings = self.recipe.optimiser
         rate = learning_rate(settings, self.progress.step, share_done)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimisers, rate)
         autocast = torch.bfloat16 if self.recipe.precision == "bfloat16" else None
         batch = batch.to(self.device)
         losses = training_losses(self.model, batch, self.recipe.loss, autocast, self.teacher)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.max_gradient_norm)
         # One bad batch must not poison the weights for ever.
@@ -78,7 +77,8 @@ class Run:
     def _update(self, finite: bool) -> None:
         self.updating = True
         if finite:
-            self.optimiser.step()
+            for optimiser in self.optimisers:
+                optimiser.step()
             self.average.update(self.model, self.progress.step)
         done = self.progress
         self.progress = replace(done, step=done.step + 1, skipped=done.skipped + (not finite))
@@ -95,14 +95,14 @@ class Run:
     def restore(self) -> None:
         """Go back to the newest checkpoint, or stay at the start where there is none."""
         folder = self.folder / "checkpoints"
-        self.progress = checkpoint.restore(folder, self.model, self.average, self.optimiser)
+        self.progress = checkpoint.restore(folder, self.model, self.average, self.optimisers)
 
     def save(self) -> None:
         """Write a checkpoint, unless an interrupted update left nothing worth keeping."""
         if self.updating:
             return
         folder = self.folder / "checkpoints"
-        checkpoint.save(folder, self.progress, self.model, self.average, self.optimiser)
+        checkpoint.save(folder, self.progress, self.model, self.average, self.optimisers)
 
     def averaged_model(self) -> nn.Module:
         """A model of its own with the averaged weights, ready to predict."""

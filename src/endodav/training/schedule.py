@@ -23,26 +23,6 @@ def learning_rate(recipe: OptimiserRecipe, step: int, progress: float) -> float:
     return recipe.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Trainable parameters in two groups: weights of linear and convolutional layers decay alone.
-
-    Norms, biases, LayerScale and the tables of tokens and positions have no reason to be small.
-    """
-    decaying = {
-        id(module.weight)
-        for module in model.modules()
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
-    }
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {
-            "params": [p for p in trainable if id(p) in decaying],
-            "weight_decay": weight_decay,
-        },
-        {"params": [p for p in trainable if id(p) not in decaying], "weight_decay": 0.0},
-    ]
-
-
 class AveragedWeights:
     """Exponential running average of a model's parameters and buffers.
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from endodav.losses.supervised import log_error, normalise, spatial_loss
+from endodav.losses.supervised import log_error, normalise, scale_drift, spatial_loss
 from endodav.losses.video import video_term
 from endodav.training.data import Batch, Samples
 from endodav.training.recipe import LossRecipe
@@ -83,7 +83,7 @@ def _supervised(
     weights: LossRecipe,
     spatial_weight: float,
 ) -> Losses:
-    """What each frame by itself is wrong by, and the log error of the clips."""
+    """What each frame by itself is wrong by, the log error of the clips, and how scale drifts."""
     spatial = spatial_loss(
         *(
             x.flatten(0, 1).unsqueeze(1)
@@ -98,7 +98,9 @@ def _supervised(
         samples.valid,
         gradient_weight=weights.log_gradient,
     )
-    return Losses(spatial_weight * spatial + weights.log * log, {"spatial": spatial, "log": log})
+    drift = scale_drift(prediction, samples.valid)
+    total = spatial_weight * spatial + weights.log * log + weights.scale * drift
+    return Losses(total, {"spatial": spatial, "log": log, "scale": drift})
 
 
 def _in_own_units(samples: Samples) -> Float[Tensor, "batch time height width"]:

@@ -61,8 +61,11 @@ def test_clips_one_by_one_weigh_as_together() -> None:
         recipe = changed(RECIPE, data={"clips": 2, "clips_at_once": at_once})
         runs.append(Adaptation.of(recipe, launch("cpu", "fp32")))
         runs[-1].step(twice)
-    # Rounding may put a pixel on the other side of a minimum, which gradients feel.
-    assert runs[0].last == pytest.approx(runs[1].last, rel=1e-2)
+    assert runs[0].last.keys() == runs[1].last.keys()
+    for name, value in runs[0].last.items():
+        # Rounding may put a pixel on the other side of a minimum, which gradients alone feel.
+        allowed = 5e-3 if name.endswith("/norm") else 1e-3
+        assert value == pytest.approx(runs[1].last[name], rel=allowed), name
     for name, value in runs[0].weights().items():
         if "running_mean" in name:
             torch.testing.assert_close(value, runs[1].weights()[name], rtol=1e-3, atol=1e-5)

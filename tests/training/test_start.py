@@ -15,6 +15,7 @@ from endodav.models.depth import build
 from endodav.models.presets import PRESETS
 from endodav.training import start
 from endodav.training.data import Batch, Samples, View
+from endodav.training.engine import launch
 from endodav.training.recipe import LossRecipe, TrainRecipe, read_recipe
 from endodav.training.run import Run
 from endodav.training.sources import DatasetClips
@@ -85,7 +86,7 @@ def test_bundled_recipes_run_when_made_small(
     distil = recipe.distil and recipe.distil.model_copy(update={"teacher": str(run_folder)})
     init = recipe.init if recipe.init == "random" else str(run_folder)
     recipe = recipe.model_copy(update={"init": init, "distil": distil})
-    run = Run.of(recipe, tmp_path, torch.device("cpu"))
+    run = Run.of(recipe, tmp_path, launch("cpu", "fp32"))
     record = run.step(Batch(samples(1, 4), samples(2, 1)), 0.0)
     assert torch.as_tensor(record["loss"]).isfinite()
     assert run.progress.step == 1
@@ -93,7 +94,7 @@ def test_bundled_recipes_run_when_made_small(
 
 def test_a_loss_that_stays_without_value_ends_the_run(tmp_path: Path) -> None:
     recipe = TrainRecipe.model_validate({"name": "x", "optimiser": {"max_skipped": 2}})
-    run = Run.of(recipe, tmp_path, torch.device("cpu"))
+    run = Run.of(recipe, tmp_path, launch("cpu", "fp32"))
     bad = samples(1, 1)
     bad = bad._replace(images=bad.images * float("nan"))
     run.step(Batch(bad, None), 0.0)

@@ -12,7 +12,6 @@ from endodav.cli.console import err, plain_warnings
 from endodav.cli.options import Device, Roi, chosen_field
 from endodav.evaluation.reproduction import write_table
 from endodav.training.adaptation.consistency import consistency_table, open_run
-from endodav.training.adaptation.engine import Engine, launch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.pretrained import imagenet_file
 from endodav.training.adaptation.recipe import AdaptRecipe, bundled_recipes, read_recipe
@@ -20,6 +19,7 @@ from endodav.training.adaptation.rehearsal import Rehearsal, rehearse, stages
 from endodav.training.adaptation.survey import survey_cache
 from endodav.training.adaptation.trainer import RECIPE_FILE
 from endodav.training.adaptation.trainer import adapt as run_adaptation
+from endodav.training.engine import Engine, launch
 from endodav.training.trainer import silent
 from endodav.training.watch import Record, Report
 from endodav.weights.runs import ADAPTER_FILE

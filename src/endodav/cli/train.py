@@ -7,6 +7,7 @@ import typer
 
 from endodav.cli.console import err, plain_warnings
 from endodav.cli.options import Device
+from endodav.training.engine import launch
 from endodav.training.recipe import bundled_recipes, read_recipe
 from endodav.training.trainer import silent
 from endodav.training.trainer import train as run_training
@@ -25,17 +26,21 @@ def train(
     device: Device = "auto",
     quiet: Annotated[bool, typer.Option(help="No progress.")] = False,
 ) -> None:
-    """Train a model by a recipe; `endodav depth --model RUN` uses the result."""
+    """Train a model by a recipe; `endodav depth --model RUN` uses the result.
+
+    On several GPUs: torchrun --nproc-per-node 4 --no-python endodav train RECIPE --out RUN
+    """
     with plain_warnings():
+        speaks = launch(device, "fp32").writes and not quiet
         weights = run_training(
             read_recipe(recipe),
             out,
             resume=resume,
             minutes=minutes,
             device=device,
-            progress=silent if quiet else _say,
+            progress=_say if speaks else silent,
         )
-    if not quiet:
+    if speaks:
         err.print(f"Weights: {weights}")
 
 

@@ -43,6 +43,7 @@ from endodav.models.presets import PRESETS
 from endodav.models.temporal import MotionModules
 from endodav.training.clips import ClipStore
 from endodav.training.data import batches
+from endodav.training.engine import launch
 from endodav.training.optimiser import optimisers_of
 from endodav.training.recipe import TrainRecipe
 from endodav.training.run import Run
@@ -139,7 +140,7 @@ def train_from_start(recipe: TrainRecipe, work: Path) -> nn.Module:
     model = start(recipe)
     optimisers = optimisers_of(model, recipe.optimiser)
     average = AveragedWeights(model, recipe.optimiser.ema_decay)
-    learner = Run(recipe, work, torch.device("cpu"), model, average, optimisers, teacher=None)
+    learner = Run(recipe, work, launch("cpu", "fp32"), model, average, optimisers, teacher=None)
     # Losses along the flow draw other frames than the rest; here all of them see what these see.
     drawn = with_loss(recipe, {"video": "se"})
     ClipStore(work / "clips", drawn.clips, drawn.wants_flow).tidy()

@@ -65,10 +65,18 @@ class Batch(NamedTuple):
 
 
 class Batches(Dataset[Batch]):
-    """Item k is the batch of step k."""
+    """Item k is the batch of step k.
 
-    def __init__(self, recipe: TrainRecipe, folder: Path) -> None:
+    Args:
+        recipe: what to draw.
+        folder: of rendered clips.
+        process: number of the process that the batches are for. In a step all processes see other
+            frames of one size and length, so that none has to wait long for the others.
+    """
+
+    def __init__(self, recipe: TrainRecipe, folder: Path, process: int = 0) -> None:
         self._recipe = recipe
+        self._process = process
         self._choices = open_sources(recipe, folder)
         weights = np.array([choice.weight for choice in self._choices])
         self._shares = weights / weights.sum()
@@ -80,8 +88,9 @@ class Batches(Dataset[Batch]):
         rng = np.random.default_rng([self._recipe.seed, step])
         wanted = self._recipe.batch
         size = wanted.sizes[rng.integers(len(wanted.sizes))]
-        draw = partial(self._samples, step=step, size=size, rng=rng)
         length = wanted.lengths[rng.integers(len(wanted.lengths))]
+        own = np.random.default_rng([self._recipe.seed, step, 1 + self._process])
+        draw = partial(self._samples, step=step, size=size, rng=own)
         clips = draw(max(1, wanted.clip_frames // length), length)
         return Batch(clips, draw(wanted.images, 1) if wanted.images else None)
 
@@ -99,11 +108,13 @@ class Batches(Dataset[Batch]):
         return source[clips[int(rng.integers(len(clips)))]]
 
 
-def batches(recipe: TrainRecipe, folder: Path, first_step: int) -> Iterator[Batch]:
+def batches(
+    recipe: TrainRecipe, folder: Path, first_step: int, process: int = 0
+) -> Iterator[Batch]:
     """The batches of steps `first_step` and later, made ahead of time by worker processes."""
     workers = recipe.clips.workers
     loader: DataLoader[Batch] = DataLoader(
-        Batches(recipe, folder),
+        Batches(recipe, folder, process),
         batch_size=None,
         sampler=range(first_step, recipe.steps),
         num_workers=workers,

@@ -22,9 +22,9 @@ POLL = 0.1  # seconds between two looks how far the training has come
 
 @contextmanager
 def rendering_ahead(
-    recipe: TrainRecipe, folder: Path, first_step: int
+    recipe: TrainRecipe, folder: Path, first_step: int, wanted: bool = True
 ) -> Iterator[Synchronized[int]]:
-    """Render in `recipe.clips.renderers` processes as long as the context lasts.
+    """Render in `recipe.clips.renderers` processes as long as the context lasts, if `wanted`.
 
     Yields:
         The step that the training has reached, for the caller to set.
@@ -33,7 +33,7 @@ def rendering_ahead(
     step: Synchronized[int] = context.Value("q", first_step)
     processes = [
         context.Process(target=_render_ahead, args=(recipe, folder, number, step), daemon=True)
-        for number in range(recipe.clips.renderers)
+        for number in range(recipe.clips.renderers if wanted else 0)
     ]
     for process in processes:
         process.start()

@@ -15,6 +15,7 @@ from endodav.models.presets import PRESETS
 from endodav.training import checkpoint
 from endodav.training.checkpoint import Progress
 from endodav.training.data import Batch
+from endodav.training.engine import Engine
 from endodav.training.optimiser import optimisers_of, set_rate
 from endodav.training.recipe import TrainRecipe
 from endodav.training.schedule import AveragedWeights, learning_rate
@@ -32,7 +33,7 @@ class Run:
 
     recipe: TrainRecipe
     folder: Path
-    device: torch.device
+    engine: Engine
     model: nn.Module
     average: AveragedWeights
     optimisers: tuple[torch.optim.Optimizer, ...]
@@ -42,16 +43,21 @@ class Run:
     updating: bool = False  # weights, average and progress do not belong together at this moment
 
     @classmethod
-    def of(cls, recipe: TrainRecipe, folder: Path, device: torch.device) -> Run:
-        """A run at its very start."""
-        model = initial_model(recipe).to(device)
+    def of(cls, recipe: TrainRecipe, folder: Path, engine: Engine) -> Run:
+        """A run at its very start; all processes begin with the same weights."""
+        device = engine.device
+        with engine.writer_first():  # which downloads what the others then find
+            model = initial_model(recipe).to(device)
         optimisers = optimisers_of(model, recipe.optimiser)
         average = AveragedWeights(model, recipe.optimiser.ema_decay)
         teacher = None if recipe.distil is None else load_teacher(recipe.distil, device)
-        return cls(recipe, folder, device, model, average, optimisers, teacher)
+        return cls(recipe, folder, engine, model, average, optimisers, teacher)
 
     def step(self, batch: Batch, share_done: float) -> dict[str, Tensor | float]:
-        """One optimiser step, and what to log of it; `share_done` of the run sets its rate.
+        """One optimiser step on this process's batch, and what to log of it.
+
+        All processes change their weights by the mean of their gradients. `share_done` of the run
+        sets the learning rate.
 
         Raises:
             RecipeError: the loss has not been finite for too many steps in a row.
@@ -60,10 +66,11 @@ class Run:
         rate = learning_rate(settings, self.progress.step, share_done)
         set_rate(self.optimisers, rate)
         autocast = torch.bfloat16 if self.recipe.precision == "bfloat16" else None
-        batch = batch.to(self.device)
+        batch = batch.to(self.engine.device)
         losses = training_losses(self.model, batch, self.recipe.loss, autocast, self.teacher)
         self.model.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
+        self.engine.average(p.grad for p in self.model.parameters() if p.grad is not None)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.max_gradient_norm)
         # One bad batch must not poison the weights for ever.
         finite = bool(norm.isfinite())
@@ -99,7 +106,7 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint, unless an interrupted update left nothing worth keeping."""
-        if self.updating:
+        if self.updating or not self.engine.writes:
             return
         folder = self.folder / "checkpoints"
         checkpoint.save(folder, self.progress, self.model, self.average, self.optimisers)
@@ -108,7 +115,7 @@ class Run:
         """A model of its own with the averaged weights, ready to predict."""
         model = build(PRESETS[self.recipe.preset])
         model.load_state_dict(self.average.state)
-        return model.eval().to(self.device)
+        return model.eval().to(self.engine.device)
 
     def export(self) -> Path:
         """Write the averaged weights for use."""

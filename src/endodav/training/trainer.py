@@ -8,16 +8,16 @@ from pathlib import Path
 
 from endodav.errors import OutputError, RecipeError
 from endodav.inference.memory import memory_explained
-from endodav.inference.settings import choose_device
-from endodav.training.clips import ClipStore
-from endodav.training.curves import write_curves
-from endodav.training.data import batches, forget_old_clips
-from endodav.training.history import record_start
+from endodav.training.data import batches
+from endodav.training.diary import Diary
+from endodav.training.engine import launch
 from endodav.training.recipe import TrainRecipe, read_recipe, write_recipe
 from endodav.training.rendering import rendering_ahead
 from endodav.training.run import Run
-from endodav.training.watch import Log, Record, Report, Stopwatch, Watcher
+from endodav.training.watch import Record, Report, Stopwatch
+from endodav.weights.runs import MODEL_FILE
 
+RECIPE_FILE = "recipe.yaml"
 WHAT_TO_LOWER = "lower 'batch.clip_frames', 'batch.images' or 'batch.sizes' in the recipe"
 
 
@@ -39,7 +39,9 @@ def train(
     The folder gets recipe.yaml, history.jsonl (program and machine of every start), log.jsonl,
     curves.html, samples/, checkpoints/ and clips/ (rendered again if deleted).
     The same recipe gives the same weights on the same machine, however often it is interrupted and
-    resumed; only `minutes` makes the schedule depend on the clock.
+    resumed; only `minutes` makes the schedule depend on the clock. In every step each of the
+    processes that `torchrun` started sees a batch of the recipe's size; the first of them renders,
+    evaluates and writes.
 
     Args:
         recipe: what to train.
@@ -72,28 +74,33 @@ def _train(
     device: str,
     report: Report,
 ) -> Path:
-    on = choose_device(device)
+    engine = launch(device, "fp32")  # the recipe's precision is that of the forward pass alone
     _check_folder(recipe, run_dir, resume)
-    run = Run.of(recipe, run_dir, on)
+    engine.wait()
+    if engine.writes:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_recipe(recipe, run_dir / RECIPE_FILE)
+    run = Run.of(recipe, run_dir, engine)
     if resume:
         run.restore()
-    ClipStore(run_dir / "clips", recipe.clips, recipe.wants_flow).tidy()
-    record_start(run_dir / "history.jsonl", run.progress.step, on)
-    log = Log(run_dir / "log.jsonl", report, run.progress.step)
-    watcher = Watcher(recipe, run_dir / "clips")
+    diary = Diary(run, report) if engine.writes else None
+    engine.wait()
     try:
-        with memory_explained(on, WHAT_TO_LOWER):
-            _loop(run, log, watcher, minutes)
+        with memory_explained(engine.device, WHAT_TO_LOWER):
+            _loop(run, diary, minutes)
     except (KeyboardInterrupt, SystemExit):
         run.save()
         raise
     run.save()
-    _evaluate(run, log, watcher, picture=True)
-    return run.export()
+    if diary is not None:
+        diary.evaluate(picture=True)
+        run.export()
+    engine.wait()
+    return run_dir / MODEL_FILE
 
 
 def _check_folder(recipe: TrainRecipe, run_dir: Path, resume: bool) -> None:
-    path = run_dir / "recipe.yaml"
+    path = run_dir / RECIPE_FILE
     if resume:
         if not path.exists():
             raise RecipeError(f"There is no run in '{run_dir}' to resume: train without resuming.")
@@ -103,44 +110,24 @@ def _check_folder(recipe: TrainRecipe, run_dir: Path, resume: bool) -> None:
             )
     elif path.exists():
         raise OutputError(f"'{run_dir}' already holds a run: resume it or choose another folder.")
-    else:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_recipe(recipe, path)
 
 
-def _loop(run: Run, log: Log, watcher: Watcher, minutes: float | None) -> None:
-    watch, clips = run.recipe.watch, run.folder / "clips"
-    before = run.progress.seconds
-    started = saved = time.monotonic()
+def _loop(run: Run, diary: Diary | None, minutes: float | None) -> None:
+    clips, engine = run.folder / "clips", run.engine
+    before, started = run.progress.seconds, time.monotonic()
     computing = Stopwatch()
-    with rendering_ahead(run.recipe, clips, run.progress.step) as reached:
-        for batch in batches(run.recipe, clips, run.progress.step):
+    with rendering_ahead(run.recipe, clips, run.progress.step, engine.writes) as reached:
+        for batch in batches(run.recipe, clips, run.progress.step, engine.rank):
             share_done = run.progress.step / run.recipe.steps
-            if minutes is not None:
-                share_done = max(share_done, run.progress.seconds / (60 * minutes))
+            if minutes is not None:  # on which all processes have to agree
+                (time_done,) = engine.means([run.progress.seconds / (60 * minutes)])
+                share_done = max(share_done, time_done)
             if share_done >= 1:
                 break
             with computing:
                 record = run.step(batch, share_done)
-            now = time.monotonic()
-            run.progress = replace(run.progress, seconds=before + now - started)
-            step = reached.value = run.progress.step
-            if step % watch.log_steps == 0:
-                share = computing.share()
-                seconds = run.progress.seconds
-                log.write({"step": step, "seconds": seconds, "utilisation": share, **record})
-            if step % watch.evaluate_steps == 0 and step < run.recipe.steps:
-                number = step // watch.evaluate_steps
-                _evaluate(run, log, watcher, picture=number % watch.sample_evaluations == 0)
-            if now - saved > 60 * watch.checkpoint_minutes:
-                run.save()
-                forget_old_clips(run.recipe, clips, step)
-                saved = now
-
-
-def _evaluate(run: Run, log: Log, watcher: Watcher, *, picture: bool) -> None:
-    """Log the errors of the averaged weights, and show them where wanted."""
-    step = run.progress.step
-    path = run.folder / "samples" / f"{step:08d}.png" if picture else None
-    log.write({"step": step, **watcher.evaluate(run.averaged_model(), path)})
-    write_curves(run.folder / "log.jsonl", run.folder / "curves.html")
+            seconds = before + time.monotonic() - started
+            run.progress = replace(run.progress, seconds=seconds)
+            reached.value = run.progress.step
+            if diary is not None:
+                diary.after_step(record, computing)

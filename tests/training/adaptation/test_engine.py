@@ -8,9 +8,9 @@ import torch
 from endodav.errors import RecipeError
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.data import chunks, draw_batch, part_of
-from endodav.training.adaptation.engine import choose_precision, launch
 from endodav.training.adaptation.recipe import DataRecipe
 from endodav.training.adaptation.run import Adaptation
+from endodav.training.engine import choose_precision, launch
 
 from .world import RECIPE, changed, wall
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 
 from endodav.training.adaptation.recipe import AdaptRecipe
 from endodav.training.adaptation.trainer import adapt
+from tests.processes import torchrun_environments
 
 from .world import RECIPE, changed, program, wall
 
@@ -64,24 +64,7 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     """Only sums of floats in another order differ, which Adam's division lets grow with steps."""
     recipe = changed(RECIPE, data={"clips": 2, "clips_at_once": 1}, schedule={"steps": 3})
     footage = wall(tmp_path / "images", 12)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    both = [
-        start(
-            recipe,
-            tmp_path / "two",
-            RANK=str(rank),  # what torchrun sets
-            LOCAL_RANK=str(rank),
-            GROUP_RANK="0",
-            WORLD_SIZE="2",
-            LOCAL_WORLD_SIZE="2",
-            MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=port,
-            TORCHELASTIC_RUN_ID="test",
-        )
-        for rank in range(2)
-    ]
+    both = [start(recipe, tmp_path / "two", **each) for each in torchrun_environments(2)]
     adapt(recipe, footage, tmp_path / "one")
     for process in both:
         _, said = process.communicate(timeout=DEADLINE)

@@ -17,12 +17,12 @@ from endodav.inference.estimator import DepthEstimator
 from endodav.training.adaptation import trainer
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.data import draw_batch
-from endodav.training.adaptation.engine import launch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe, read_recipe
 from endodav.training.adaptation.run import Adaptation, Best
 from endodav.training.adaptation.trainer import adapt
 from endodav.training.adaptation.watch import Watcher
+from endodav.training.engine import launch
 from endodav.weights.hub import load
 
 from .world import RECIPE, changed, wall

@@ -20,7 +20,6 @@ from endodav.evaluation.reproduction import Column, Published, Row, Table, boots
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.camera import DirectCamera
 from endodav.training.adaptation.data import plain_clip
-from endodav.training.adaptation.engine import Engine, launch
 from endodav.training.adaptation.footage import Footage, Place
 from endodav.training.adaptation.measures import (
     believe,
@@ -32,6 +31,7 @@ from endodav.training.adaptation.pictures import Picture, below, depth_over_time
 from endodav.training.adaptation.recipe import AdaptRecipe, read_recipe
 from endodav.training.adaptation.run import Adaptation
 from endodav.training.adaptation.trainer import BEST_FILE, CHECKPOINT_FILE, RECIPE_FILE
+from endodav.training.engine import Engine, launch
 
 BASE, ADAPTED = "base", "adapted"
 COLUMNS = {

@@ -20,6 +20,7 @@ from endodav.models.pose import CameraNetwork
 from endodav.models.resnet import ResNet18
 from endodav.models.resnet_depth import ResNetDepth
 from endodav.training.adaptation.camera import Camera
+from endodav.training.engine import Engine
 
 Disparities = list[Float[Tensor, "frames 1 _ _"]]
 
@@ -123,3 +124,24 @@ def _encoder(camera: Camera) -> list[ResNet18]:
 
 
 Networks = RegistrationNetworks | DecompositionNetworks
+
+
+def place(networks: Networks, engine: Engine) -> None:
+    """Bring networks to the engine's device, to compute in its precision and as one over processes.
+
+    Each network answers in float32, so that geometry and losses stay exact: a pixel's coordinate
+    has no room in the 8 bits of bfloat16. The camera computes in float32 as well, for motions are
+    thousandths. Batch norms see the clips of all GPUs; torch has no such norm for the CPU, where
+    each process takes its own.
+    """
+    networks.to(engine.device)
+    if engine.processes > 1 and engine.device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(networks)  # type: ignore[no-untyped-call]
+    for network in networks.children():
+        if network is not networks.camera:
+            engine.lower_precision(network)
+
+
+def running_statistics(networks: nn.Module) -> list[Tensor]:
+    """The means and variances that batch norms keep."""
+    return [buffer for buffer in networks.buffers() if buffer.is_floating_point()]

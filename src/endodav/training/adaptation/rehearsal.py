@@ -10,12 +10,12 @@ import torch
 
 from endodav.inference.memory import memory_explained, peak_held_by
 from endodav.training.adaptation.data import draw_batch, part_of
-from endodav.training.adaptation.engine import launch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe, ScheduleRecipe
 from endodav.training.adaptation.run import Adaptation
 from endodav.training.adaptation.schedule import Row, plan, trainable_table
 from endodav.training.adaptation.trainer import WHAT_TO_LOWER
+from endodav.training.engine import launch
 
 
 class Rehearsal(NamedTuple):

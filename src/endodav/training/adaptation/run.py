@@ -18,15 +18,16 @@ from endodav.files import written_whole
 from endodav.models.depth import EndoDAV
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.data import chunks, draw_batch
-from endodav.training.adaptation.engine import Engine, running_statistics
 from endodav.training.adaptation.footage import Footage
-from endodav.training.adaptation.networks import disparities
+from endodav.training.adaptation.networks import disparities, place, running_statistics
 from endodav.training.adaptation.phases import Phase, phases
 from endodav.training.adaptation.recipe import AdaptRecipe
 from endodav.training.adaptation.schedule import ever_trained, plan
 from endodav.training.adaptation.start import Start, start
 from endodav.training.adaptation.terms import disparity_from_depth
 from endodav.training.checkpoint import Progress
+from endodav.training.engine import Engine
+from endodav.training.optimiser import set_rate
 from endodav.weights.adapters import save_adapter
 from endodav.weights.runs import ADAPTER_FILE, MODEL_FILE, save_model
 
@@ -83,12 +84,12 @@ class Adaptation:
         """A run before its first step."""
         with engine.writer_first():
             begun = start(recipe, download=download)
-        engine.place(begun.networks)
+        place(begun.networks, engine)
         depth = {id(parameter) for parameter in begun.networks.depth.parameters()}
         parameters = ever_trained(begun.networks, recipe.depth, recipe.schedule)
         groups = [
-            {"params": [p for p in parameters if (id(p) in depth) == own], "rate": rate}
-            for own, rate in ((False, 1.0), (True, recipe.depth.rate))
+            {"params": [p for p in parameters if (id(p) in depth) == own], "pace": pace}
+            for own, pace in ((False, 1.0), (True, recipe.depth.rate))
         ]
         rate, fused = recipe.schedule.learning_rate, not engine.scales
         optimiser = torch.optim.AdamW(groups, lr=rate, fused=fused)
@@ -125,8 +126,7 @@ class Adaptation:
         """One step of all phases on the clips of this process, and what to log of it."""
         done = self.progress
         now = plan(self.recipe.schedule, done.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = now.learning_rate * group["rate"]
+        set_rate([self.optimiser], now.learning_rate)
         record: Record = {}
         good = True
         for phase in phases(self.start.networks, self.recipe, now):

@@ -49,7 +49,6 @@ from endodav.inference.windows import choose_plan
 from endodav.models.adapters import adapted_layers
 from endodav.training.adaptation.camera import Sighting, look
 from endodav.training.adaptation.data import draw_batch, plain_clip
-from endodav.training.adaptation.engine import launch
 from endodav.training.adaptation.footage import Footage, RawClip
 from endodav.training.adaptation.networks import Networks, disparities
 from endodav.training.adaptation.recipe import AdaptRecipe, DataRecipe, RegistrationLossRecipe
@@ -57,6 +56,7 @@ from endodav.training.adaptation.run import Adaptation
 from endodav.training.adaptation.start import Start
 from endodav.training.adaptation.study_footage import Shooting, film
 from endodav.training.adaptation.terms import full_depths
+from endodav.training.engine import launch
 from endodav.video.source import open_source
 from endodav.weights.hub import load
 

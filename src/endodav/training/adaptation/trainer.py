@@ -15,12 +15,12 @@ from endodav.inference.memory import memory_explained
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.data import draw_batch, part_of
 from endodav.training.adaptation.diary import AFTER, BEFORE, Diary
-from endodav.training.adaptation.engine import launch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe, read_recipe
 from endodav.training.adaptation.report import write_report
 from endodav.training.adaptation.run import Adaptation, write_state
 from endodav.training.adaptation.watch import Watcher
+from endodav.training.engine import launch
 from endodav.training.history import record_start
 from endodav.training.recipe import write_recipe
 from endodav.training.trainer import silent

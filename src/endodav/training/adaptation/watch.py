@@ -11,12 +11,12 @@ from endodav.errors import OutputError
 from endodav.files import written_whole
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.data import plain_clip
-from endodav.training.adaptation.engine import Engine
 from endodav.training.adaptation.footage import Footage, Place
 from endodav.training.adaptation.measures import MEASURES, measure
 from endodav.training.adaptation.networks import Networks
 from endodav.training.adaptation.pictures import Picture, below, depth_over_time, parts_of_a_step
 from endodav.training.adaptation.recipe import AdaptRecipe
+from endodav.training.engine import Engine
 from endodav.video.ahead import ahead
 
 PICTURED_CLIPS = 3

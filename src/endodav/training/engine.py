@@ -1,7 +1,7 @@
 """Where a run computes: its device, its precision and its processes, by Lightning Fabric.
 
-Gradients are averaged here and not by a wrapper of the networks, because who learns changes from
-phase to phase, and a phase calls parts of networks as well as whole ones.
+Gradients are averaged here and not by a wrapper of the networks: in an adaptation, who learns
+changes from phase to phase, and a phase calls parts of networks as well as whole ones.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from torch import Tensor, nn
 
 from endodav.errors import RecipeError
 from endodav.inference.settings import AUTO, choose_device
-from endodav.training.adaptation.networks import Networks
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-PATIENCE = timedelta(days=1)  # of processes that wait for the first to look through the footage
+PATIENCE = timedelta(days=1)  # of processes that wait for the first to look, render or evaluate
 
 
 @dataclass(frozen=True)
@@ -67,21 +66,6 @@ class Engine:
     def wait(self) -> None:
         """Until all processes have come here."""
         self.fabric.barrier()
-
-    def place(self, networks: Networks) -> None:
-        """Bring networks to the device, to compute in the precision and as one over the processes.
-
-        Each network answers in float32, so that geometry and losses stay exact: a pixel's
-        coordinate has no room in the 8 bits of bfloat16. The camera computes in float32 as well,
-        for motions are thousandths. Batch norms see the clips of all GPUs; torch has no such norm
-        for the CPU, where each process takes its own.
-        """
-        networks.to(self.device)
-        if self.processes > 1 and self.device.type == "cuda":
-            nn.SyncBatchNorm.convert_sync_batchnorm(networks)  # type: ignore[no-untyped-call]
-        for network in networks.children():
-            if network is not networks.camera:
-                self._lower_precision(network)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss to those there are."""
@@ -129,7 +113,8 @@ class Engine:
         """Go back to such a state."""
         self.fabric.strategy.precision.load_state_dict(state)
 
-    def _lower_precision(self, network: nn.Module) -> None:
+    def lower_precision(self, network: nn.Module) -> None:
+        """Let a network compute in the engine's precision, and answer in float32."""
         forward, fabric = network.forward, self.fabric
 
         def in_precision(*args: Any, **kwargs: Any) -> Any:
@@ -187,8 +172,3 @@ def choose_precision(name: str, device: torch.device) -> str:
     if name == "fp16" and device.type != "cuda":
         raise RecipeError(f"fp16 trains on CUDA only, not on {device.type}; choose bf16 or fp32.")
     return name
-
-
-def running_statistics(networks: nn.Module) -> list[Tensor]:
-    """The means and variances that batch norms keep."""
-    return [buffer for buffer in networks.buffers() if buffer.is_floating_point()]

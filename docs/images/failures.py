@@ -15,7 +15,7 @@ from endodav import DepthEstimator, Kind
 from endodav.data.registry import find_dataset
 from endodav.video.colormap import fit_colour_scale
 
-VIDEOS, FRAMES = ("airway_1", "colon_2", "stomach_0", "stomach_2"), 32
+VIDEOS, FRAMES = ("airway_1", "airway_2", "colon_2", "stomach_2"), 32
 
 
 def main() -> None:

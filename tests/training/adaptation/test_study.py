@@ -70,6 +70,9 @@ def test_what_is_filmed_is_one_endoscope_that_moves(work: Path) -> None:
 @pytest.mark.usefixtures("narrow_networks")
 def test_a_weakened_network_can_be_repaired_by_its_adapters() -> None:
     weak = start(RECIPE, download=False).networks.depth
+    with torch.no_grad():
+        for _, layer in adapted_layers(weak):  # half precision rounds some to 0, without a ratio
+            layer.weight[layer.weight == 0] = 1e-4
     whole = deepcopy(weak)
     weaken(weak, 3)
     pairs = list(zip(adapted_layers(whole), adapted_layers(weak), strict=True))

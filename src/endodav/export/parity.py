@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from endodav.backends.graphs import Size
-from endodav.export.examples import TEST_SEED, Example, abs_rel, rendered
+from endodav.export.examples import TEST_SCENES, TEST_SEED, Example, abs_rel, rendered
 from endodav.inference.predictor import StreamingNetwork
 from endodav.models.presets import ModelPreset
 from endodav.types import Kind
@@ -64,7 +64,7 @@ class Parity:
 def measure(reference: LoadedModel, exported: LoadedModel, size: Size | None) -> Parity:
     """Run both on the same frames."""
     preset = exported.preset
-    clips = rendered(preset, size, TEST_SEED)
+    clips = rendered(preset, size, TEST_SEED, TEST_SCENES)
     network, other = cast(Any, reference.model), cast(Any, exported.model)
     shape = clips[0].frames.shape
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))

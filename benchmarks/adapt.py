@@ -26,12 +26,12 @@ from endodav.inference.memory import peak_held_by
 from endodav.synthetic import render_clip, write_video
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.data import draw_batch
-from endodav.training.adaptation.engine import launch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.phases import phases
 from endodav.training.adaptation.recipe import AdaptRecipe, read_recipe
 from endodav.training.adaptation.run import Adaptation
 from endodav.training.adaptation.schedule import StepPlan, plan
+from endodav.training.engine import launch
 
 RENDERED = (40, 256, 320)  # frames, rows and columns
 MIB = 2**20

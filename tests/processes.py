@@ -1,8 +1,12 @@
-"""What `torchrun` tells the processes that it starts."""
+"""Processes of their own for tests, and what `torchrun` tells those that it starts."""
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 
 def torchrun_environments(processes: int) -> list[dict[str, str]]:
@@ -23,3 +27,17 @@ def torchrun_environments(processes: int) -> list[dict[str, str]]:
         }
         for rank in range(processes)
     ]
+
+
+def program(
+    text: str, *arguments: object, beside: Path, **environment: str
+) -> subprocess.Popen[str]:
+    """Start Python on a text that may import the files in the folder of the file `beside`."""
+    path = os.pathsep.join([str(beside.parent), os.environ.get("PYTHONPATH", "")])
+    own = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | environment
+    return subprocess.Popen(
+        [sys.executable, "-c", text, *map(str, arguments)],
+        env=own,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

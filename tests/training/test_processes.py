@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,9 +20,8 @@ from endodav.training.recipe import TrainRecipe, write_recipe
 from endodav.training.run import Run
 from endodav.training.schedule import learning_rate
 from endodav.training.steps import training_losses
-from tests.processes import torchrun_environments
+from tests.processes import program, torchrun_environments
 
-HERE = Path(__file__).parent
 DEADLINE = 120.0  # seconds; a busy machine takes its time
 PROGRAM = """
 import sys
@@ -40,13 +37,8 @@ trainer.train(read_recipe(recipe), Path(out), resume=resume == "resume")
 """
 
 
-def start(
-    recipe: Path, out: Path, how: str = "anew", **environment: str
-) -> subprocess.Popen[bytes]:
-    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    own = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | environment
-    command = [sys.executable, "-c", PROGRAM, str(recipe), str(out), how]
-    return subprocess.Popen(command, env=own)
+def start(recipe: Path, out: Path, how: str = "anew", **environment: str) -> subprocess.Popen[str]:
+    return program(PROGRAM, recipe, out, how, beside=Path(__file__), **environment)
 
 
 def test_killed_and_resumed_is_uninterrupted(recipe: TrainRecipe, tmp_path: Path) -> None:
@@ -62,10 +54,12 @@ def test_killed_and_resumed_is_uninterrupted(recipe: TrainRecipe, tmp_path: Path
         assert time.monotonic() < deadline
         time.sleep(0.005)
     killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model.safetensors").exists()
-    assert start(file, tmp_path / "killed", "resume").wait(DEADLINE) == 0
-    assert whole.wait(DEADLINE) == 0
+    for process in (start(file, tmp_path / "killed", "resume"), whole):
+        _, said = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 0, said
     one, other = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "killed"))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -90,7 +84,9 @@ def test_two_processes_follow_the_mean_of_their_gradients(
         for optimiser in run.optimisers:
             optimiser.step()
         run.average.update(run.model, step)
-    assert [process.wait(DEADLINE) for process in both] == [0, 0]
+    for process in both:
+        _, said = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 0, said
     two = load_file(tmp_path / "two" / "model.safetensors")
     for name, value in run.average.state.items():
         torch.testing.assert_close(two[name].float(), value, rtol=2e-3, atol=1e-4)

@@ -31,9 +31,10 @@ def train(
     On several GPUs: torchrun --nproc-per-node 4 --no-python endodav train RECIPE --out RUN
     """
     with plain_warnings():
+        plan = read_recipe(recipe)  # what is wrong in it is said before an engine takes its seconds
         speaks = launch(device, "fp32").writes and not quiet
         weights = run_training(
-            read_recipe(recipe),
+            plan,
             out,
             resume=resume,
             minutes=minutes,

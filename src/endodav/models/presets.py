@@ -27,7 +27,7 @@ class EncoderConfig:
         width: channels of a token.
         depth: number of blocks.
         heads: attention heads of a block.
-        taps: the four blocks whose output the head reads, from 0.
+        taps: the four blocks whose output the head reads, from 0; one may be named again.
         image_size: side of the square image the position table was learned on, in pixels.
         patch_size: side of a patch, in pixels.
         layer_scale: initial gain of every residual branch.

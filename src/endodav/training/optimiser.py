@@ -52,8 +52,10 @@ class Muon(torch.optim.Optimizer):
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                mean = self.state[weight].setdefault("mean", torch.zeros_like(weight))
-                mean.lerp_(weight.grad, 1 - keep)
+                state = self.state[weight]
+                if not state:
+                    state["mean"] = torch.zeros_like(weight)
+                mean = state["mean"].lerp_(weight.grad, 1 - keep)
                 matrix = weight.grad.lerp(mean, keep).flatten(1)
                 size = ADAMW_RMS * max(matrix.shape) ** 0.5
                 change = orthogonalised(matrix).view_as(weight)

@@ -93,7 +93,8 @@ class Run:
 
     def _give_up(self, batch: Batch) -> None:
         path = self.folder / BAD_BATCH_FILE
-        torch.save([part and part._asdict() for part in batch], path)
+        if self.engine.writes:  # all processes give up at once
+            torch.save([part and part._asdict() for part in batch], path)
         raise RecipeError(
             f"The loss was not finite in {self.skipped_in_a_row} steps in a row, up to step"
             f" {self.progress.step}, whose batch is in '{path}': lower 'optimiser.learning_rate'."

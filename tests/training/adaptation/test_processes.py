@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from endodav.training.adaptation.recipe import AdaptRecipe
 from endodav.training.adaptation.trainer import adapt
-from tests.processes import torchrun_environments
+from tests.processes import program, torchrun_environments
 
-from .world import RECIPE, changed, program, wall
+from .world import RECIPE, changed, wall
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
 
@@ -36,7 +36,8 @@ adapt(AdaptRecipe.model_validate_json(recipe), footage, out, resume=how == "resu
 
 
 def start(recipe: AdaptRecipe, folder: Path, how: str = "anew", **environment: str):
-    return program(PROGRAM, recipe.model_dump_json(), folder, how, **environment)
+    text = recipe.model_dump_json()
+    return program(PROGRAM, text, folder, how, beside=Path(__file__), **environment)
 
 
 def test_killed_and_resumed_is_uninterrupted(tmp_path: Path) -> None:

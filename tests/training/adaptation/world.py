@@ -5,9 +5,6 @@ Programs of other processes import this file, too.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +27,6 @@ from endodav.training.adaptation.recipe import (
 from endodav.training.adaptation.survey import Video
 from endodav.video.roi import Whole
 
-HERE = Path(__file__).parent
 WIDTH = 8
 RECIPE = AdaptRecipe(
     name="test",
@@ -69,15 +65,3 @@ def wall(folder: Path, count: int, held_out: float = 0.0, frames: int = 4) -> Fo
         Image.fromarray(texture[:80, k : k + 80]).save(folder / f"{k:02d}.png")
     times = tuple(Fraction(k, 25) for k in range(count))
     return Footage([Video(folder, times, (), Whole(), (80, 80))], frames, held_out=held_out)
-
-
-def program(text: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """Start Python on a text that may import this file."""
-    path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    own = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | environment
-    return subprocess.Popen(
-        [sys.executable, "-c", text, *map(str, arguments)],
-        env=own,
-        stderr=subprocess.PIPE,
-        text=True,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from endodav.models.temporal import (
@@ -48,5 +49,19 @@ def test_a_frame_alone_attends_to_itself() -> None:
     torch.manual_seed(0)
     attention = TemporalAttention(32)
     frame = torch.randn(5, 1, 32)
-    by_softmax, _ = attention.step(frame, [])
-    torch.testing.assert_close(attention(frame), by_softmax)
+    alone, _ = attention.step(frame, None)
+    torch.testing.assert_close(alone, attention(frame))
+
+
+@pytest.mark.parametrize("order", [None, [0, 1, 2, 3, 4, 5], [4, 0, 5, 2, 1, 3]])
+def test_the_newest_frame_takes_what_it_takes_in_a_clip(order: list[int] | None) -> None:
+    """Whatever order the earlier frames lie in, if their places in time are told."""
+    torch.manual_seed(0)
+    attention = TemporalAttention(32).double()
+    clip = torch.randn(5, 7, 32).double()
+    left = torch.stack([attention.step(frame[:, None], None)[1] for frame in clip.unbind(1)], 1)
+    places = None if order is None else torch.tensor(order)
+    context = left[:, :-1] if places is None else left[:, places]
+    newest, own = attention.step(clip[:, -1:], context, places)
+    torch.testing.assert_close(newest, attention(clip)[:, -1:])
+    torch.testing.assert_close(own, left[:, -1])

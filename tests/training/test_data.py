@@ -69,6 +69,28 @@ def test_no_images_where_none_are_wanted(recipe: TrainRecipe, tmp_path: Path) ->
     assert Batches(recipe.model_copy(update={"batch": batch}), tmp_path)[0].images is None
 
 
+def test_images_may_come_from_scenes_of_their_own(recipe: TrainRecipe, tmp_path: Path) -> None:
+    """The clips stay what they were, and each rendering keeps and forgets its own."""
+    scenes = ClipsRecipe(
+        first=500_000, total=3, keep=1, at_start=1, per_step=1, frames=1, height=24, width=32
+    )
+    own = recipe.model_copy(update={"scenes": scenes})
+    for step in range(3):
+        batch, plain = Batches(own, tmp_path)[step], Batches(recipe, tmp_path)[step]
+        assert torch.equal(batch.clips.images, plain.clips.images)
+        assert batch.images is not None
+        assert plain.images is not None
+        assert not torch.equal(batch.images.inverse_depth, plain.images.inverse_depth)
+
+    def kept() -> list[str]:
+        return sorted(path.name for path in tmp_path.rglob("1x24x32/*.npz"))
+
+    assert len(kept()) == 3
+    last = kept()[-1]
+    forget_old_clips(own, tmp_path, step=2)
+    assert kept() == [last]
+
+
 def test_batches_depend_on_step_and_seed_alone(recipe: TrainRecipe, tmp_path: Path) -> None:
     whole = [flat(batch) for batch in batches(recipe, tmp_path / "a", 0)]
     tail = [flat(batch) for batch in batches(recipe, tmp_path / "b", 9)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -47,6 +48,7 @@ class Card:
         meta: kind, units, licence, origin and hash of the weights.
         parts: by name.
         versions: of the packages that wrote it.
+        layout: of its parts, `endodav.backends.graphs.LAYOUT`.
     """
 
     format: str
@@ -56,6 +58,7 @@ class Card:
     meta: DepthMeta
     parts: dict[str, PartCard]
     versions: dict[str, str]
+    layout: Literal[2]
 
     def write(self, folder: Path) -> None:
         """Put it into a folder whose parts are there."""

@@ -17,7 +17,7 @@ from torch import nn
 
 from endodav.backends.calibration import Clip, part_inputs
 from endodav.backends.card import Card, PartCard, is_export, read_card
-from endodav.backends.graphs import Graph, Size, graphs_of
+from endodav.backends.graphs import LAYOUT, Graph, Size, graphs_of
 from endodav.backends.network import BackendNetwork, VideoBackendNetwork
 from endodav.backends.onnx_format import CPU, CUDA, ONNX, TENSORRT, ONNXParts
 from endodav.backends.openvino_format import OpenVINO, OpenVINOParts, native_precision
@@ -78,7 +78,7 @@ def write_folder(
         for name, graph in written.items()
     }
     preset = sized(loaded.preset, size)
-    card = Card(format_name, precision, size, preset, loaded.meta, parts, versions)
+    card = Card(format_name, precision, size, preset, loaded.meta, parts, versions, LAYOUT)
     card.write(folder)
     return card
 
@@ -249,7 +249,7 @@ def _fastest(backend: str) -> str:
 
 def _fingerprint(loaded: LoadedModel, kind: Format) -> str:
     """Of all that decides what a conversion gives: weights, architecture and versions."""
-    digest = hashlib.sha256(preset_to_json(loaded.preset).encode())
+    digest = hashlib.sha256(f"{LAYOUT} {preset_to_json(loaded.preset)}".encode())
     versions = {"endodav": version("endodav"), "torch": torch.__version__, **kind.versions()}
     digest.update(repr(sorted(versions.items())).encode())
     for name, tensor in loaded.model.state_dict().items():

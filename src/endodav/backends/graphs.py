@@ -2,8 +2,8 @@
 
 A frame goes through `encoder` alone. Then the frames of a clip meet in `window`; or, streaming, the
 first frame goes through `first`, and each later one through `next` with what 31 earlier frames left
-for each temporal attention. `decoder` makes depth of one frame again. Networks of single images are
-`encoder` and `decoder`.
+for each temporal attention, in any order. `decoder` makes depth of one frame again. Networks of
+single images are `encoder` and `decoder`.
 
 Backends are fastest where every shape is known, so each part takes one frame (`window`: one clip),
 and rows and columns may be left open until a backend compiles it.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ MOST_PATCHES = 512  # a side of the grid; a limit only because tracing wants one
 EXAMPLE_GRID = (4, 6)
 
 ENCODER, WINDOW, FIRST, NEXT, DECODER = "encoder", "window", "first", "next", "decoder"
+
+LAYOUT: Final = 2  # of parts, inputs and outputs; an export with another number is refused
 
 Size = tuple[int, int]
 Tensors = tuple[Tensor, ...]
@@ -66,17 +68,18 @@ class Next(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, *maps_and_contexts: Tensor) -> Tensors:
+    def forward(self, *maps_and_memory: Tensor) -> Tensors:
         """Paths 2 and 3 of the frame, and what it leaves for each attention.
 
         Args:
-            maps_and_contexts: maps 2 and 3 [1, channels, rows, columns]; and for each attention
-                [rows, columns, 31, channels], what earlier frames left.
+            maps_and_memory: maps 2 and 3 [1, channels, rows, columns]; then what earlier frames
+                left, in any order: the place in time of each [31], from 0, and for each attention
+                [rows, columns, 31, channels].
         """
-        maps, contexts = maps_and_contexts[:2], maps_and_contexts[2:]
-        seen = list(zip(*(c.flatten(0, 1).unbind(1) for c in contexts), strict=True))
+        maps, order, contexts = maps_and_memory[:2], maps_and_memory[2:3], maps_and_memory[3:]
+        seen = [context.flatten(0, 1) for context in contexts]
         left: list[Tensor] = []
-        paths = _paths(self.network, maps, self.network.motion.mix_next(seen, left))
+        paths = _paths(self.network, maps, self.network.motion.mix_next(seen, left, *order))
         sizes = attention_sizes(_size(maps[0]), _size(maps[1]))
         by_place = (x.view(*size, -1) for x, size in zip(left, sizes, strict=True))
         return (*paths, *by_place)
@@ -188,10 +191,10 @@ def _video_graphs(network: Any, maps: list[Tensor], sides: _Sides) -> Iterator[G
     yield Graph(
         NEXT,
         Next(network),
-        (*coarse, *seen),
+        (*coarse, "order", *seen),
         (*paths, *left),
-        (*maps[2:], *contexts),
-        (*open_maps, *sides.contexts()),
+        (*maps[2:], torch.arange(CONTEXT), *contexts),
+        (*open_maps, {}, *sides.contexts()),
     )
     inputs = (*(x.contiguous() for x in maps[:2]), path_2.contiguous(), path_3.contiguous())
     names = ("map_0", "map_1", *paths)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from endodav.backends.graphs import DECODER, ENCODER, FIRST, NEXT, WINDOW, Size
 from endodav.backends.runtime import Part
+from endodav.backends.slots import Slots
 from endodav.errors import RecipeError
 from endodav.models.temporal import TemporalState
 
@@ -109,8 +110,8 @@ class VideoBackendNetwork(BackendNetwork):
         return self._open(NEXT)
 
     @cached_property
-    def _contexts(self) -> list[np.ndarray]:
-        return []
+    def _memory(self) -> Slots:
+        return Slots()
 
     def decode(
         self, maps: list[Float[Tensor, "time _ _ _"]], wanted: Sequence[int] | None = None
@@ -127,19 +128,10 @@ class VideoBackendNetwork(BackendNetwork):
         if state is None:
             path_2, path_3, *left = self._alone(self._first, coarse)
         else:
-            path_2, path_3, *left = self._alone(self._next, [*coarse, *self._stacked(state)])
+            seen = self._memory.hold(state.context())
+            path_2, path_3, *left = self._alone(self._next, [*coarse, *seen])
         entry = tuple(torch.from_numpy(x) for x in left)
         return self._depth([map_0, map_1, path_2, path_3]), TemporalState.after(state, entry)
-
-    def _stacked(self, state: TemporalState) -> list[np.ndarray]:
-        """What earlier frames left, in memory that is used again: tens of megabytes a frame."""
-        by_attention = state.by_attention()
-        shapes = [(*x[0].shape[:2], len(x), x[0].shape[2]) for x in by_attention]
-        if [x.shape for x in self._contexts] != shapes:
-            self._contexts = [np.empty(shape, np.float32) for shape in shapes]
-        for entries, context in zip(by_attention, self._contexts, strict=True):
-            np.stack([x.numpy() for x in entries], axis=2, out=context)
-        return self._contexts
 
 
 def _together(results: list[list[np.ndarray]]) -> list[Tensor]:

@@ -22,7 +22,7 @@ from endodav.backends.convert import (
 )
 from endodav.backends.graphs import Size
 from endodav.errors import OutputError, RecipeError
-from endodav.export.examples import CALIBRATION_SCENES, CALIBRATION_SEED, filmed, rendered
+from endodav.export.examples import calibration, filmed
 from endodav.export.parity import Parity, measure
 from endodav.inference.preprocess import network_size
 from endodav.weights.runs import LoadedModel
@@ -66,8 +66,7 @@ def export(
         examples = []
         if precision == INT8:
             preset = sized(loaded.preset, size)
-            seen = rendered(preset, size, CALIBRATION_SEED, CALIBRATION_SCENES)
-            examples = [*seen, *filmed(preset, size, videos)]
+            examples = [*calibration(preset, size), *filmed(preset, size, videos)]
         clips = [example.frames for example in examples]
         card = write_folder(loaded, partial, format_name, precision, size, clips)
         parity = measure(loaded, open_folder(partial), size)
@@ -101,7 +100,8 @@ Input: {size} (rows x columns). Written with {versions}.
 A frame goes through `encoder`. A clip of at most 32 frames goes through `window`; a stream through
 `first`, then `next`, whose contexts [rows, columns, 31, channels] are the entries that earlier
 frames left: those of the first frame and of the one 41 frames ago, then of the last 29. Frames that
-were not there yet are the first one. `decoder` gives the depth of a frame.
+were not there yet are the first one. They may lie in any order that `order` [31] tells: 0 for the
+first frame's, 30 for that of the frame before. `decoder` gives the depth of a frame.
 
 Largest deviation from PyTorch in float32, by the largest value: {parity.rendered.relative:.1e} on
 rendered frames, {parity.noise.relative:.1e} on noise. Abs Rel on rendered clips:

@@ -45,7 +45,7 @@ def depths(video: str) -> Iterator[np.ndarray]:
             continue
         if memory:
             context = [np.stack(x, 2) for x in zip(*memory[:2], *memory[-29:], strict=True)]
-            result = run["next"](map_2, map_3, *context)
+            result = run["next"](map_2, map_3, np.arange(31), *context)
             memory = [memory[0], *memory[2:], result[2:]]
         else:
             result = run["first"](map_2, map_3)

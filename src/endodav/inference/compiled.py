@@ -127,14 +127,12 @@ class CompiledVideoNetwork(CompiledNetwork):
     ) -> tuple[Float[Tensor, "batch out_height out_width"], TemporalState]:
         """Depth of the next frame of each stream, and the state for the one after it."""
         # One tensor for each attention: which of many are the same one would be compiled in.
-        by_attention = [] if state is None else state.by_attention()
-        contexts = [torch.stack(entries, dim=1) for entries in by_attention]
+        contexts = [] if state is None else state.contexts()
         depth, entry = self._stages["decode_next"](maps, contexts)
         return depth, TemporalState.after(state, entry)
 
     def _decode_next(self, maps: list[Tensor], contexts: list[Tensor]) -> tuple[Tensor, FrameEntry]:
-        by_frame = list(zip(*(x.unbind(1) for x in contexts), strict=True))
-        return cast(tuple[Tensor, FrameEntry], cast(Any, self.network).decode_next(maps, by_frame))
+        return cast(tuple[Tensor, FrameEntry], cast(Any, self.network).decode_next(maps, contexts))
 
 
 def compiled(network: nn.Module, choice: str) -> CompiledNetwork:

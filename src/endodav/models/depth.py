@@ -100,20 +100,20 @@ class _DPTNetwork(nn.Module):
     def decode_next(
         self,
         maps: list[Float[Tensor, "batch _ _ _"]],
-        context: Sequence[FrameEntry],
+        contexts: Sequence[Tensor],
     ) -> tuple[Float[Tensor, "batch out_height out_width"], FrameEntry]:
         """Depth of the next frame of each stream from what it gave and what those before it left.
 
         Args:
             maps: of the frame.
-            context: as `TemporalState.context` has it; empty for the first frame.
+            contexts: of `TemporalState`; empty for the first frame.
 
         Returns:
             The depth, and what this frame leaves.
         """
         assert self.motion is not None, "only networks that look across time have a memory"
         left: list[Tensor] = []
-        mix = self.motion.mix_next(context, left)
+        mix = self.motion.mix_next(contexts, left)
         raw = self.head.fuse_maps(maps, self.encoder.patch_size, mix)
         return self.activate(raw, scales=1)[0][:, 0], tuple(left)
 
@@ -384,8 +384,7 @@ def _advance(
     network: _DPTNetwork, maps: list[Tensor], state: TemporalState | None
 ) -> tuple[Tensor, TemporalState]:
     """Depth of the next frame of a stream, and its memory afterwards."""
-    context = () if state is None else state.context()
-    depth, entry = network.decode_next(maps, context)
+    depth, entry = network.decode_next(maps, [] if state is None else state.contexts())
     return depth, TemporalState.after(state, entry)
 
 

@@ -14,7 +14,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from endodav.errors import InputError
@@ -32,6 +32,9 @@ RECENT_ENTRIES = TEMPORAL_WINDOW - 1 - OLD_ENTRIES
 STATE_LENGTH = 42  # frames a stream remembers: the first, and the 41 before the current one
 
 Heads = Float[Tensor, "pixels heads time channels"]
+
+Context = Float[Tensor, "pixels earlier channels"]
+"""What earlier frames left for one temporal attention."""
 
 FrameEntry = tuple[Tensor, ...]
 """What one frame leaves behind: the normed input [pixels, channels] of every temporal attention."""
@@ -66,9 +69,9 @@ class TemporalState:
         """The 31 entries that the next frame attends to, in the order of their positions."""
         return (*self.entries[:OLD_ENTRIES], *self.entries[-RECENT_ENTRIES:])
 
-    def by_attention(self) -> list[tuple[Tensor, ...]]:
-        """What `context` gives, attention by attention in place of frame by frame."""
-        return list(zip(*self.context(), strict=True))
+    def contexts(self) -> list[Tensor]:
+        """What `context` gives, as one tensor for each attention."""
+        return [torch.stack(entries, dim=-2) for entries in zip(*self.context(), strict=True)]
 
 
 def position_code(length: int, channels: int) -> Float[Tensor, "length channels"]:
@@ -117,35 +120,50 @@ class TemporalAttention(nn.Module):
         return F.scaled_dot_product_attention(query, key, value)
 
     def step(
-        self, x: Float[Tensor, "pixels 1 channels"], context: list[Float[Tensor, "pixels channels"]]
+        self,
+        x: Float[Tensor, "pixels 1 channels"],
+        context: Context | None,
+        order: Int[Tensor, " earlier"] | None = None,
     ) -> tuple[Float[Tensor, "pixels 1 channels"], Float[Tensor, "pixels channels"]]:
         """What one frame takes from those before it, and what it leaves behind.
 
         Args:
             x: the frame.
-            context: what earlier frames left, in the order of their positions; empty for the first.
+            context: what earlier frames left; None for the first.
+            order: their places in time, from 0; None if they follow each other.
         """
-        normed = self.norm(x)
-        window = torch.cat([*(entry[:, None] for entry in context), normed], dim=1)
-        return self._attend_from_last(window), normed[:, 0]
+        own = self.norm(x)[:, 0]
+        if context is None:
+            alone: Tensor = self.out(self.value(own + self.position[0]))
+            return alone[:, None], own
+        return self._newest(own, context, order)[:, None], own
 
-    def _attend_from_last(
-        self, window: Float[Tensor, "pixels time channels"]
-    ) -> Float[Tensor, "pixels 1 channels"]:
-        """What the last frame of a window takes from all; the window has no positions yet.
+    def _newest(
+        self,
+        own: Float[Tensor, "pixels channels"],
+        context: Context,
+        order: Int[Tensor, " earlier"] | None,
+    ) -> Float[Tensor, "pixels channels"]:
+        """What the newest frame takes from all.
 
-        Of one query, (W_q x) . (W_k y) is (W_k^T W_q x) . y, and a weighted sum of all W_v y is W_v
-        of the sum. So no key or value is ever computed, and no position added to a window.
+        Of one query, (W_q x) . (W_k y) is (W_k^T W_q x) . y, and W_o of a weighted sum of all W_v y
+        is W_o W_v of the sum. So a head is one matrix before its softmax and one behind it, no key
+        or value is ever computed, and the context is only read.
         """
-        position = self.position[: window.shape[1]]
-        query = self.query(window[:, -1] + position[-1]).unflatten(-1, (HEADS, -1))
-        by_head = HEADS, -1, window.shape[-1]
-        key, value = (layer.weight.view(by_head) for layer in (self.key, self.value))
-        asked = torch.einsum("phd,hdc->phc", query, key) / math.sqrt(query.shape[-1])
-        shares = (asked @ window.transpose(1, 2) + asked @ position.T).softmax(dim=-1)
-        taken = shares @ window + shares @ position
-        out: Tensor = self.out(torch.einsum("phc,hdc->phd", taken, value).flatten(1))
-        return out[:, None]
+        earlier = context.shape[1]
+        places = self.position[:earlier] if order is None else self.position[order]
+        placed = own + self.position[earlier]
+        channels = own.shape[1]
+        by_head = HEADS, -1, channels
+        query, key, value = (x.weight.view(by_head) for x in (self.query, self.key, self.value))
+        asking = key.transpose(1, 2) @ query / math.sqrt(query.shape[1])
+        asked = F.linear(placed, asking.flatten(0, 1)).view(-1, HEADS, channels)
+        scores = [asked @ context.transpose(1, 2) + asked @ places.T, asked @ placed[..., None]]
+        shares = torch.cat(scores, dim=-1).softmax(dim=-1)
+        of_others, of_itself = shares[..., :earlier], shares[..., earlier:]
+        taken = of_others @ context + of_others @ places + of_itself * placed[:, None]
+        giving = self.out.weight.view(-1, HEADS, value.shape[1]).transpose(0, 1) @ value
+        return F.linear(taken.flatten(1), giving.transpose(0, 1).flatten(1), self.out.bias)
 
 
 class GatedFeedForward(nn.Module):
@@ -212,15 +230,16 @@ class MotionModule(nn.Module):
     def step(
         self,
         maps: Float[Tensor, "streams channels rows columns"],
-        context: list[list[Tensor]],
+        contexts: Sequence[Tensor | None],
+        order: Int[Tensor, " earlier"] | None = None,
     ) -> tuple[Float[Tensor, "streams channels rows columns"], FrameEntry]:
         """One frame of each stream, given what earlier frames left for each attention."""
         left: list[Tensor] = []
-        contexts = iter(context)
+        seen = iter(contexts)
 
         def attend(attention: nn.Module, x: Tensor) -> Tensor:
             assert isinstance(attention, TemporalAttention)
-            mixed, entry = attention.step(x, next(contexts))
+            mixed, entry = attention.step(x, next(seen), order)
             left.append(entry)
             return mixed
 
@@ -273,20 +292,23 @@ class MotionModules(nn.ModuleList):
         return mix
 
     def mix_next(
-        self, context: Sequence[FrameEntry], left: list[Tensor]
+        self,
+        contexts: Sequence[Tensor],
+        left: list[Tensor],
+        order: Int[Tensor, " earlier"] | None = None,
     ) -> Callable[[int, Tensor], Tensor]:
         """Mix the next frame of a stream with those before it.
 
         Args:
-            context: what they left, in the order of their positions; empty for the first frame.
+            contexts: what they left for each attention; empty for the first frame.
             left: receives what the frame leaves behind.
+            order: places in time of what they left, from 0; None if they follow each other.
         """
 
         def mix(place: int, maps: Tensor) -> Tensor:
-            numbers = range(ATTENTIONS * place, ATTENTIONS * (place + 1))
-            seen = [[entry[number] for entry in context] for number in numbers]
+            numbers = slice(ATTENTIONS * place, ATTENTIONS * (place + 1))
             module = cast(MotionModule, self[place])
-            mixed, entries = module.step(maps, seen)
+            mixed, entries = module.step(maps, contexts[numbers] or [None] * ATTENTIONS, order)
             left.extend(entries)
             return mixed
 

@@ -145,6 +145,11 @@ def pool(recipe: ClipsRecipe, step: int) -> range:
     return range(max(0, made - recipe.keep), made)
 
 
+def first_seed(run_seed: int, recipe: ClipsRecipe) -> int:
+    """Seed of the first clip of a run."""
+    return run_seed * SEEDS_PER_RUN + recipe.first
+
+
 def clips_made(recipe: ClipsRecipe, step: int) -> int:
     """How many clips the run has begun to use by step `step`."""
     return min(recipe.total, recipe.at_start + int(step * recipe.per_step))

@@ -7,7 +7,7 @@ uninterrupted one would have seen.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from endodav.training.augmentation import change_photometry
-from endodav.training.clips import HELD_OUT_SEED, SEEDS_PER_RUN, Clip, ClipStore, pool
+from endodav.training.clips import HELD_OUT_SEED, Clip, ClipStore, first_seed, pool
 from endodav.training.recipe import TrainRecipe
-from endodav.training.sources import open_sources
+from endodav.training.sources import Choice, open_sources
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, as all DINOv2 encoders expect
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -77,9 +77,9 @@ class Batches(Dataset[Batch]):
     def __init__(self, recipe: TrainRecipe, folder: Path, process: int = 0) -> None:
         self._recipe = recipe
         self._process = process
-        self._choices = open_sources(recipe, folder)
-        weights = np.array([choice.weight for choice in self._choices])
-        self._shares = weights / weights.sum()
+        self._clips = open_sources(recipe, folder)
+        scenes = recipe.of_images
+        self._images = self._clips if scenes is None else open_sources(scenes, folder)
 
     def __len__(self) -> int:
         return self._recipe.steps
@@ -90,22 +90,31 @@ class Batches(Dataset[Batch]):
         size = wanted.sizes[rng.integers(len(wanted.sizes))]
         length = wanted.lengths[rng.integers(len(wanted.lengths))]
         own = np.random.default_rng([self._recipe.seed, step, 1 + self._process])
-        draw = partial(self._samples, step=step, size=size, rng=own)
-        clips = draw(max(1, wanted.clip_frames // length), length)
-        return Batch(clips, draw(wanted.images, 1) if wanted.images else None)
+        draw = partial(_samples, step=step, size=size, rng=own)
+        clips = draw(self._clips, max(1, wanted.clip_frames // length), length)
+        return Batch(clips, draw(self._images, wanted.images, 1) if wanted.images else None)
 
-    def _samples(
-        self, count: int, frames: int, *, step: int, size: tuple[int, int], rng: np.random.Generator
-    ) -> Samples:
-        made = [augment(self._draw(step, rng), frames, size, rng) for _ in range(count)]
-        images, inverse_depth, valid, flows = zip(*made, strict=True)
-        flow = None if flows[0] is None else torch.stack(flows)
-        return Samples(torch.stack(images), torch.stack(inverse_depth), torch.stack(valid), flow)
 
-    def _draw(self, step: int, rng: np.random.Generator) -> Clip:
-        source, _, window = self._choices[int(rng.choice(len(self._shares), p=self._shares))]
-        clips = window(step)
-        return source[clips[int(rng.integers(len(clips)))]]
+def _samples(
+    choices: Sequence[Choice],
+    count: int,
+    frames: int,
+    *,
+    step: int,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+) -> Samples:
+    made = [augment(_draw(choices, step, rng), frames, size, rng) for _ in range(count)]
+    images, inverse_depth, valid, flows = zip(*made, strict=True)
+    flow = None if flows[0] is None else torch.stack(flows)
+    return Samples(torch.stack(images), torch.stack(inverse_depth), torch.stack(valid), flow)
+
+
+def _draw(choices: Sequence[Choice], step: int, rng: np.random.Generator) -> Clip:
+    weights = np.array([choice.weight for choice in choices])
+    source, _, window = choices[int(rng.choice(len(choices), p=weights / weights.sum()))]
+    clips = window(step)
+    return source[clips[int(rng.integers(len(clips)))]]
 
 
 def batches(
@@ -132,9 +141,10 @@ def _be_one_thread(worker: int) -> None:  # noqa: ARG001
 
 def forget_old_clips(recipe: TrainRecipe, folder: Path, step: int) -> None:
     """Delete the rendered clips that no step from `step` on draws from."""
-    first = recipe.seed * SEEDS_PER_RUN
-    old = range(first, first + pool(recipe.clips, step).start)
-    ClipStore(folder, recipe.clips, recipe.wants_flow).forget(old)
+    for own in recipe.renderings:
+        first = first_seed(own.seed, own.clips)
+        old = range(first, first + pool(own.clips, step).start)
+        ClipStore(folder, own.clips, own.wants_flow).forget(old)
 
 
 def held_out_clips(recipe: TrainRecipe, folder: Path) -> list[Clip]:

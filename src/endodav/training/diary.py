@@ -23,7 +23,8 @@ class Diary:
     def __init__(self, run: Run, report: Report) -> None:
         self._run = run
         recipe, self._clips = run.recipe, run.folder / "clips"
-        ClipStore(self._clips, recipe.clips, recipe.wants_flow).tidy()
+        for own in recipe.renderings:
+            ClipStore(self._clips, own.clips, own.wants_flow).tidy()
         record_start(run.folder / "history.jsonl", run.progress.step, run.engine.device)
         self._log = Log(run.folder / "log.jsonl", report, run.progress.step)
         self._watcher = Watcher(recipe, self._clips)

@@ -43,6 +43,7 @@ class ClipsRecipe(Section):
     starts at once, rendering goes on beside it, and the disk holds no more than `keep` clips.
 
     Attributes:
+        first: number of the first clip; clips of one run have the same scene where the number is.
         total: how many different clips the run may see.
         keep: clips that a step chooses from at most; older ones are deleted.
         at_start: clips made by step 0.
@@ -57,6 +58,7 @@ class ClipsRecipe(Section):
         device: where clips are rendered.
     """
 
+    first: Annotated[int, Field(ge=0, lt=1_000_000)] = 0
     total: Annotated[int, Field(gt=0, le=1_000_000)] = 1_000_000
     keep: PositiveInt = 1000
     at_start: PositiveInt = 40
@@ -221,6 +223,9 @@ class TrainRecipe(Section):
         freeze: part of the network that keeps its first weights.
         distil: what single images are distilled from, if anything.
         sources: where clips come from.
+        clips: those that are rendered.
+        scenes: clips that single images come from, rendered ones too, as short as a frame: many
+            scenes cost what a few clips do. Single images are frames of `clips` if None.
     """
 
     name: str
@@ -233,6 +238,7 @@ class TrainRecipe(Section):
     distil: DistilRecipe | None = None
     sources: tuple[Source, ...] = Field(default=(RenderedSource(),), min_length=1)
     clips: ClipsRecipe = ClipsRecipe()
+    scenes: ClipsRecipe | None = None
     batch: BatchRecipe = BatchRecipe()
     optimiser: OptimiserRecipe = OptimiserRecipe()
     loss: LossRecipe = LossRecipe()
@@ -282,6 +288,22 @@ class TrainRecipe(Section):
             )
         if self.distil is not None and not self.batch.images:
             raise ValueError("'batch.images' is 0; allowed: 1 or more with 'distil'")
+
+    @property
+    def of_images(self) -> TrainRecipe | None:
+        """A recipe whose clips are what single images come from; None if they are frames of clips.
+
+        They need no flow, whatever holds clips together.
+        """
+        if self.scenes is None:
+            return None
+        loss = self.loss.model_copy(update={"video": "ssi"})
+        return self.model_copy(update={"clips": self.scenes, "scenes": None, "loss": loss})
+
+    @property
+    def renderings(self) -> tuple[TrainRecipe, ...]:
+        """This recipe, and that of the images if they come from clips of their own."""
+        return (self,) if self.of_images is None else (self, self.of_images)
 
     @property
     def wants_flow(self) -> bool:

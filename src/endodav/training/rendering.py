@@ -24,7 +24,7 @@ POLL = 0.1  # seconds between two looks how far the training has come
 def rendering_ahead(
     recipe: TrainRecipe, folder: Path, first_step: int, wanted: bool = True
 ) -> Iterator[Synchronized[int]]:
-    """Render in `recipe.clips.renderers` processes as long as the context lasts, if `wanted`.
+    """Render in as many processes as the recipe says, as long as the context lasts, if `wanted`.
 
     Yields:
         The step that the training has reached, for the caller to set.
@@ -32,8 +32,9 @@ def rendering_ahead(
     context = multiprocessing.get_context("spawn")
     step: Synchronized[int] = context.Value("q", first_step)
     processes = [
-        context.Process(target=_render_ahead, args=(recipe, folder, number, step), daemon=True)
-        for number in range(recipe.clips.renderers if wanted else 0)
+        context.Process(target=_render_ahead, args=(own, folder, number, step), daemon=True)
+        for own in recipe.renderings
+        for number in range(own.clips.renderers if wanted else 0)
     ]
     for process in processes:
         process.start()

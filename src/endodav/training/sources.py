@@ -12,7 +12,7 @@ import numpy as np
 from endodav.data.registry import open_dataset
 from endodav.data.sequence import Sample, Sequence
 from endodav.errors import InputError
-from endodav.training.clips import SEEDS_PER_RUN, Clip, ClipStore, continued, pool
+from endodav.training.clips import Clip, ClipStore, continued, first_seed, pool
 from endodav.training.recipe import DatasetSource, RenderedSource, TrainRecipe
 
 
@@ -34,7 +34,7 @@ class RenderedClips:
 
     Args:
         store: where they are kept.
-        first_seed: of the run.
+        first_seed: of the first one.
         total: how many.
         families: how often a scene is of which family; the renderer's own weights if empty.
     """
@@ -124,9 +124,8 @@ def open_sources(recipe: TrainRecipe, folder: Path) -> list[Choice]:
 def rendered_clips(recipe: TrainRecipe, source: RenderedSource, folder: Path) -> RenderedClips:
     """The clips of a rendered source."""
     store = ClipStore(folder, recipe.clips, recipe.wants_flow)
-    return RenderedClips(
-        store, recipe.seed * SEEDS_PER_RUN, recipe.clips.total, dict(source.families)
-    )
+    first = first_seed(recipe.seed, recipe.clips)
+    return RenderedClips(store, first, recipe.clips.total, dict(source.families))
 
 
 def _open(recipe: TrainRecipe, source: RenderedSource | DatasetSource, folder: Path) -> Choice:

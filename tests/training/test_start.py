@@ -72,7 +72,7 @@ def test_weights_inherit_the_limits_of_what_they_came_from() -> None:
     assert (theirs.licence, theirs.permissive) == ("CC-BY-NC-4.0", False)
 
 
-@pytest.mark.parametrize("name", ["vda-tiny", "vda-stage1", "vda-stage2"])
+@pytest.mark.parametrize("name", ["vda-tiny", "vda-tiny-video", "vda-stage1", "vda-stage2"])
 def test_bundled_recipes_run_when_made_small(
     name: str, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from endodav.backends.convert import (
 )
 from endodav.backends.graphs import Size
 from endodav.errors import OutputError, RecipeError
-from endodav.export.examples import calibration, filmed
+from endodav.export.examples import CALIBRATION_SCENES, CALIBRATION_SEED, filmed, rendered
 from endodav.export.parity import Parity, measure
 from endodav.inference.preprocess import network_size
 from endodav.weights.runs import LoadedModel
@@ -66,7 +66,8 @@ def export(
         examples = []
         if precision == INT8:
             preset = sized(loaded.preset, size)
-            examples = [*calibration(preset, size), *filmed(preset, size, videos)]
+            seen = rendered(preset, size, CALIBRATION_SEED, CALIBRATION_SCENES)
+            examples = [*seen, *filmed(preset, size, videos)]
         clips = [example.frames for example in examples]
         card = write_folder(loaded, partial, format_name, precision, size, clips)
         parity = measure(loaded, open_folder(partial), size)

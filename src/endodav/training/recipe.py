@@ -225,7 +225,8 @@ class TrainRecipe(Section):
         sources: where clips come from.
         clips: those that are rendered.
         scenes: clips that single images come from, rendered ones too, as short as a frame: many
-            scenes cost what a few clips do. Single images are frames of `clips` if None.
+            scenes cost what a few clips do. Processes that make batches are those of `clips`.
+            Single images are frames of `clips` if None.
     """
 
     name: str

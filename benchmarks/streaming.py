@@ -8,7 +8,7 @@ frame without looking at later ones and written as preview and NPZ of the networ
 rounds. The latency of a frame is what passes from its pixels to its depth in those rounds, while
 decoding and writing go on beside it; with a backend, so does the encoding of the frame behind it.
 The latency of a live frame is the same where each frame comes when the one before is done. Last,
-memory: many frames of the same file, smaller, through one stream, with resident memory on the way.
+memory: one long file of small frames through one stream, with resident memory on the way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from common import HD, MADE_FRAMES, again, default_video, hd_file, read_frames, store
 
 from endodav.bench.machine import memory_now_mb
-from endodav.bench.measure import latency
+from endodav.bench.measure import latency, to_and_fro
 from endodav.bench.timing import Latency, Spread
 from endodav.inference.estimator import DepthEstimator
 from endodav.synthetic.writer import write_video
@@ -71,11 +71,12 @@ def growth(estimator: DepthEstimator, frames: int, size: tuple[int, int]) -> dic
     stream, tenth, seen = estimator.stream(), max(frames // 10, 1), []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.mp4"
-        write_video(images, path, 25.0)
-        for frame in islice(again(path, size), frames):
-            stream.step(frame)
-            if (frame.index + 1) % tenth == 0:
-                seen.append(memory_now_mb())
+        write_video(islice(to_and_fro(images), frames), path, 25.0)
+        with open_source(path) as source:
+            for frame in source:
+                stream.step(frame)
+                if (frame.index + 1) % tenth == 0:
+                    seen.append(memory_now_mb())
     return {
         "frames": frames,
         "after_a_tenth_mb": round(seen[0], 1),

@@ -127,7 +127,7 @@ class CompiledVideoNetwork(CompiledNetwork):
     ) -> tuple[Float[Tensor, "batch out_height out_width"], TemporalState]:
         """Depth of the next frame of each stream, and the state for the one after it."""
         # One tensor for each attention: which of many are the same one would be compiled in.
-        contexts = [] if state is None else state.contexts()
+        contexts = [] if state is None else list(state.contexts())
         depth, entry = self._stages["decode_next"](maps, contexts)
         return depth, TemporalState.after(state, entry)
 

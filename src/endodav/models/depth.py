@@ -6,7 +6,7 @@ inverse depth, frame by frame or, for the video models, over the clip; metric mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, cast
 
 import torch
@@ -100,7 +100,7 @@ class _DPTNetwork(nn.Module):
     def decode_next(
         self,
         maps: list[Float[Tensor, "batch _ _ _"]],
-        contexts: Sequence[Tensor],
+        contexts: Iterable[Tensor],
     ) -> tuple[Float[Tensor, "batch out_height out_width"], FrameEntry]:
         """Depth of the next frame of each stream from what it gave and what those before it left.
 

@@ -8,7 +8,7 @@ makes a new video model equal to its image model.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -69,9 +69,10 @@ class TemporalState:
         """The 31 entries that the next frame attends to, in the order of their positions."""
         return (*self.entries[:OLD_ENTRIES], *self.entries[-RECENT_ENTRIES:])
 
-    def contexts(self) -> list[Tensor]:
-        """What `context` gives, as one tensor for each attention."""
-        return [torch.stack(entries, dim=-2) for entries in zip(*self.context(), strict=True)]
+    def contexts(self) -> Iterator[Tensor]:
+        """What `context` gives, joined to one tensor for each attention, when it is its turn."""
+        for entries in zip(*self.context(), strict=True):
+            yield torch.stack(entries, dim=-2)
 
 
 def position_code(length: int, channels: int) -> Float[Tensor, "length channels"]:
@@ -230,16 +231,15 @@ class MotionModule(nn.Module):
     def step(
         self,
         maps: Float[Tensor, "streams channels rows columns"],
-        contexts: Sequence[Tensor | None],
+        contexts: Iterator[Tensor],
         order: Int[Tensor, " earlier"] | None = None,
     ) -> tuple[Float[Tensor, "streams channels rows columns"], FrameEntry]:
-        """One frame of each stream, given what earlier frames left for each attention."""
+        """One frame of each stream, given what earlier frames left for each attention, if any."""
         left: list[Tensor] = []
-        seen = iter(contexts)
 
         def attend(attention: nn.Module, x: Tensor) -> Tensor:
             assert isinstance(attention, TemporalAttention)
-            mixed, entry = attention.step(x, next(seen), order)
+            mixed, entry = attention.step(x, next(contexts, None), order)
             left.append(entry)
             return mixed
 
@@ -293,22 +293,21 @@ class MotionModules(nn.ModuleList):
 
     def mix_next(
         self,
-        contexts: Sequence[Tensor],
+        contexts: Iterable[Tensor],
         left: list[Tensor],
         order: Int[Tensor, " earlier"] | None = None,
     ) -> Callable[[int, Tensor], Tensor]:
         """Mix the next frame of a stream with those before it.
 
         Args:
-            contexts: what they left for each attention; empty for the first frame.
+            contexts: what they left for each attention in turn; empty for the first frame.
             left: receives what the frame leaves behind.
             order: places in time of what they left, from 0; None if they follow each other.
         """
+        seen = iter(contexts)
 
         def mix(place: int, maps: Tensor) -> Tensor:
-            numbers = slice(ATTENTIONS * place, ATTENTIONS * (place + 1))
-            module = cast(MotionModule, self[place])
-            mixed, entries = module.step(maps, contexts[numbers] or [None] * ATTENTIONS, order)
+            mixed, entries = cast(MotionModule, self[place]).step(maps, seen, order)
             left.extend(entries)
             return mixed
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from fractions import Fraction
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -108,7 +110,7 @@ def _describe(clip: RenderedClip, fps: float) -> dict[str, object]:
 
 
 def write_video(
-    images: UInt8[np.ndarray, "time height width 3"],
+    images: Iterable[UInt8[np.ndarray, "height width 3"]],
     path: Path,
     fps: float,
     crf: int = VISUALLY_LOSSLESS,
@@ -116,18 +118,20 @@ def write_video(
     """Encode pictures as H.264.
 
     Args:
-        images: sRGB, 8 bits.
+        images: sRGB, 8 bits; at least one.
         path: its suffix chooses the container.
         fps: frames a second.
         crf: constant rate factor; 0 is lossless, 51 the worst.
     """
-    height, width = images.shape[1:3]
+    coming = iter(images)
+    first = next(coming)
+    height, width = first.shape[:2]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = height, width
         # players want halved chroma, which needs even sides
         stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
         stream.options = {"crf": str(crf), "preset": "slow"}
-        for image in images:
+        for image in chain([first], coming):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())

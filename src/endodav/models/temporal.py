@@ -145,26 +145,36 @@ class TemporalAttention(nn.Module):
         context: Context,
         order: Int[Tensor, " earlier"] | None,
     ) -> Float[Tensor, "pixels channels"]:
-        """What the newest frame takes from all.
-
-        Of one query, (W_q x) . (W_k y) is (W_k^T W_q x) . y, and W_o of a weighted sum of all W_v y
-        is W_o W_v of the sum. So a head is one matrix before its softmax and one behind it, no key
-        or value is ever computed, and the context is only read.
-        """
+        """What the newest frame takes from all; the context is only read."""
         earlier = context.shape[1]
         places = self.position[:earlier] if order is None else self.position[order]
         placed = own + self.position[earlier]
-        channels = own.shape[1]
-        by_head = HEADS, -1, channels
-        query, key, value = (x.weight.view(by_head) for x in (self.query, self.key, self.value))
-        asking = key.transpose(1, 2) @ query / math.sqrt(query.shape[1])
-        asked = F.linear(placed, asking.flatten(0, 1)).view(-1, HEADS, channels)
+        asked = self.ask(placed)
         scores = [asked @ context.transpose(1, 2) + asked @ places.T, asked @ placed[..., None]]
         shares = torch.cat(scores, dim=-1).softmax(dim=-1)
         of_others, of_itself = shares[..., :earlier], shares[..., earlier:]
         taken = of_others @ context + of_others @ places + of_itself * placed[:, None]
-        giving = self.out.weight.view(-1, HEADS, value.shape[1]).transpose(0, 1) @ value
-        return F.linear(taken.flatten(1), giving.transpose(0, 1).flatten(1), self.out.bias)
+        return self.give(taken)
+
+    def ask(self, x: Float[Tensor, "pixels channels"]) -> Float[Tensor, "pixels heads channels"]:
+        """What each head multiplies all y with, to score them for the query of x.
+
+        (W_q x) . (W_k y) is (W_k^T W_q x) . y: for one query, no key is ever computed.
+        """
+        query = self.query(x).unflatten(-1, (HEADS, -1))
+        key = self.key.weight.view(HEADS, -1, x.shape[1])
+        return torch.einsum("phd,hdc->phc", query, key) / math.sqrt(key.shape[1])
+
+    def give(
+        self, taken: Float[Tensor, "pixels heads channels"]
+    ) -> Float[Tensor, "pixels channels"]:
+        """What comes out of each head's weighted sum of all y.
+
+        The sum of all W_v y is W_v of the sum: no value is ever computed.
+        """
+        value = self.value.weight.view(HEADS, -1, taken.shape[2])
+        out: Tensor = self.out(torch.einsum("phc,hdc->phd", taken, value).flatten(1))
+        return out
 
 
 class GatedFeedForward(nn.Module):

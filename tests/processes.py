@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -41,3 +44,24 @@ def program(
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def kill_when(
+    reached: Callable[[], object], process: subprocess.Popen[str], *, within: float
+) -> None:
+    """Kill a process in a way it cannot notice, once it has come so far; within so many seconds."""
+    deadline = time.monotonic() + within
+    while not reached():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def all_end_well(*processes: subprocess.Popen[str], within: float) -> None:
+    """Wait for each so many seconds; says what one said that does not end well."""
+    for process in processes:
+        _, said = process.communicate(timeout=within)
+        assert process.returncode == 0, said

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,7 @@ from endodav.training.recipe import TrainRecipe, write_recipe
 from endodav.training.run import Run
 from endodav.training.schedule import learning_rate
 from endodav.training.steps import training_losses
-from tests.processes import program, torchrun_environments
+from tests.processes import all_end_well, kill_when, program, torchrun_environments
 
 DEADLINE = 120.0  # seconds; a busy machine takes its time
 PROGRAM = """
@@ -48,18 +46,9 @@ def test_killed_and_resumed_is_uninterrupted(recipe: TrainRecipe, tmp_path: Path
     write_recipe(recipe, file)
     whole = start(file, tmp_path / "whole")
     killed = start(file, tmp_path / "killed")
-    deadline = time.monotonic() + DEADLINE
-    while not list((tmp_path / "killed").glob("checkpoints/0*")):
-        assert killed.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert killed.returncode == -signal.SIGKILL
+    kill_when(lambda: list((tmp_path / "killed").glob("checkpoints/0*")), killed, within=DEADLINE)
     assert not (tmp_path / "killed" / "model.safetensors").exists()
-    for process in (start(file, tmp_path / "killed", "resume"), whole):
-        _, said = process.communicate(timeout=DEADLINE)
-        assert process.returncode == 0, said
+    all_end_well(start(file, tmp_path / "killed", "resume"), whole, within=DEADLINE)
     one, other = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "killed"))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -84,9 +73,7 @@ def test_two_processes_follow_the_mean_of_their_gradients(
         for optimiser in run.optimisers:
             optimiser.step()
         run.average.update(run.model, step)
-    for process in both:
-        _, said = process.communicate(timeout=DEADLINE)
-        assert process.returncode == 0, said
+    all_end_well(*both, within=DEADLINE)
     two = load_file(tmp_path / "two" / "model.safetensors")
     for name, value in run.average.state.items():
         torch.testing.assert_close(two[name].float(), value, rtol=2e-3, atol=1e-4)

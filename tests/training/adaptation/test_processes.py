@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from safetensors.torch import load_file
 
 from endodav.training.adaptation.recipe import AdaptRecipe
 from endodav.training.adaptation.trainer import adapt
-from tests.processes import program, torchrun_environments
+from tests.processes import all_end_well, kill_when, program, torchrun_environments
 
 from .world import RECIPE, changed, wall
 
@@ -45,14 +43,7 @@ def test_killed_and_resumed_is_uninterrupted(tmp_path: Path) -> None:
     footage = wall(tmp_path / "images", 12)
     killed = start(recipe, tmp_path / "killed")
     whole = adapt(recipe, footage, tmp_path / "whole")
-    deadline = time.monotonic() + DEADLINE
-    while not (tmp_path / "killed" / "checkpoint.pt").exists():
-        assert killed.poll() is None, killed.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert killed.returncode == -signal.SIGKILL
+    kill_when((tmp_path / "killed" / "checkpoint.pt").exists, killed, within=DEADLINE)
     assert not (tmp_path / "killed" / "adapter.safetensors").exists()
     parts = adapt(recipe, footage, tmp_path / "killed", resume=True)
     one, other = load_file(whole), load_file(parts)
@@ -67,9 +58,7 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     footage = wall(tmp_path / "images", 12)
     both = [start(recipe, tmp_path / "two", **each) for each in torchrun_environments(2)]
     adapt(recipe, footage, tmp_path / "one")
-    for process in both:
-        _, said = process.communicate(timeout=DEADLINE)
-        assert process.returncode == 0, said
+    all_end_well(*both, within=DEADLINE)
     assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 3
     assert len((tmp_path / "two" / "history.jsonl").read_text().splitlines()) == 1
     begun = AdaptRecipe.model_validate(changed(recipe, schedule={"steps": 1}))

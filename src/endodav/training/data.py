@@ -111,8 +111,8 @@ def _samples(
 
 
 def _draw(choices: Sequence[Choice], step: int, rng: np.random.Generator) -> Clip:
-    weights = np.array([choice.weight for choice in choices])
-    source, _, window = choices[int(rng.choice(len(choices), p=weights / weights.sum()))]
+    shares = [choice.share for choice in choices]
+    source, _, window = choices[int(rng.choice(len(choices), p=shares))]
     clips = window(step)
     return source[clips[int(rng.integers(len(clips)))]]
 

@@ -105,10 +105,10 @@ def _depth_of(sample: Sample) -> np.ndarray:
 
 
 class Choice(NamedTuple):
-    """A source, how often it is drawn from, and which of its clips a step may draw."""
+    """A source, the share of draws that are from it, and which of its clips a step may draw."""
 
     source: ClipSource
-    weight: float
+    share: float
     window: Callable[[int], range]
 
 
@@ -118,7 +118,12 @@ def open_sources(recipe: TrainRecipe, folder: Path) -> list[Choice]:
     Raises:
         InputError: a dataset is not there, or a sequence of it has no depth.
     """
-    return [_open(recipe, source, folder) for source in recipe.sources]
+    weights = np.array([source.weight for source in recipe.sources])
+    shares = (weights / weights.sum()).tolist()
+    return [
+        _open(recipe, source, share, folder)
+        for source, share in zip(recipe.sources, shares, strict=True)
+    ]
 
 
 def rendered_clips(recipe: TrainRecipe, source: RenderedSource, folder: Path) -> RenderedClips:
@@ -128,12 +133,14 @@ def rendered_clips(recipe: TrainRecipe, source: RenderedSource, folder: Path) ->
     return RenderedClips(store, first, recipe.clips.total, dict(source.families))
 
 
-def _open(recipe: TrainRecipe, source: RenderedSource | DatasetSource, folder: Path) -> Choice:
+def _open(
+    recipe: TrainRecipe, source: RenderedSource | DatasetSource, share: float, folder: Path
+) -> Choice:
     if isinstance(source, RenderedSource):
         clips = rendered_clips(recipe, source, folder)
-        return Choice(clips, source.weight, partial(pool, recipe.clips))
+        return Choice(clips, share, partial(pool, recipe.clips))
     dataset = DatasetClips(source.name, source.path, recipe.clips.frames)
-    return Choice(dataset, source.weight, partial(_all_of, len(dataset)))
+    return Choice(dataset, share, partial(_all_of, len(dataset)))
 
 
 def _all_of(count: int, step: int) -> range:  # noqa: ARG001

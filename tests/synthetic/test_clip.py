@@ -40,6 +40,17 @@ def test_other_seeds_give_other_scenes(clip: RenderedClip) -> None:
     assert np.abs(other.depth - clip.depth).mean() > 1
 
 
+def test_a_strided_clip_shows_frames_of_a_longer_one(clip: RenderedClip) -> None:
+    long = render_clip(3, 7, *SIZE[1:], family=clip.family)
+    strided = render_clip(3, *SIZE, family=clip.family, stride=3)
+    for field in ("depth", "valid", "T_world_from_camera", "intrinsics"):
+        whole, part = getattr(long, field), getattr(strided, field)
+        assert np.array_equal(whole[::3] if field != "intrinsics" else whole, part), field
+    # the look of a frame depends a little on the others, which say what is near and far in the clip
+    difference = np.abs(long.images[::3].astype(int) - strided.images)
+    assert np.median(difference) < 12 < np.abs(long.images[:3].astype(int) - strided.images).max()
+
+
 def test_shapes_and_ranges(clip: RenderedClip) -> None:
     assert clip.images.shape == (*SIZE, 3)
     assert clip.images.dtype == np.uint8

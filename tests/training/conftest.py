@@ -38,12 +38,15 @@ def render(
     family: str | None = None,
     device: str = "cpu",
     flow: bool = False,
+    stride: int = 1,
 ) -> SimpleNamespace:
     """A plane that tilts and comes closer; the brighter the nearer."""
     rng = np.random.default_rng(seed)
     slope, start = rng.uniform(-20, 20), rng.uniform(40, 60)
     column = np.linspace(-1, 1, width)[None, None]
-    depth = start + slope * column - np.arange(frames)[:, None, None] * np.ones((1, height, 1))
+    depth = (
+        start + slope * column - stride * np.arange(frames)[:, None, None] * np.ones((1, height, 1))
+    )
     brightness = (255 * depth.min() / depth).astype(np.uint8)
     valid = np.ones(depth.shape, bool)
     valid[:, :2] = False

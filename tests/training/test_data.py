@@ -111,6 +111,15 @@ def test_clips_are_rendered_once(
     assert not list(tmp_path.rglob("*partial*"))
 
 
+def test_clips_take_strides_in_turn(recipe: TrainRecipe, tmp_path: Path) -> None:
+    strides = recipe.clips.model_copy(update={"strides": (1, 5)})
+    near, wide = (ClipStore(tmp_path, each) for each in (recipe.clips, strides))
+    assert all(np.array_equal(a, b) for a, b in zip(near.get(6)[:3], wide.get(6)[:3], strict=True))
+    again = clips.render_clip(7, *near.get(7).depth.shape, stride=5)
+    assert np.array_equal(wide.get(7).images, again.images)
+    assert not np.array_equal(wide.get(7).images, near.get(7).images)
+
+
 def test_held_out_clips_are_not_trained_on(recipe: TrainRecipe, tmp_path: Path) -> None:
     assert len(held_out_clips(recipe, tmp_path)) == recipe.watch.clips
     list(batches(recipe, tmp_path, 0))

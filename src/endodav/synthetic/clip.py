@@ -68,6 +68,7 @@ def render_clip(
     device: str = "cpu",
     flow: bool = False,
     rectified: bool = False,
+    stride: int = 1,
 ) -> RenderedClip:
     """Draw a scene, a camera and its path from a seed, and render them.
 
@@ -82,6 +83,8 @@ def render_clip(
         device: where to render.
         flow: whether to compute the optical flow, too.
         rectified: whether the lens is an ideal pinhole, whatever the seed would draw.
+        stride: steps of the motion from one rendered frame to the next; what lies between is not
+            rendered, and nothing is blurred by more than one step.
 
     Raises:
         RecipeError: if there is no family of that name.
@@ -93,11 +96,12 @@ def render_clip(
     name = drawn if family is None else family
     if name not in FAMILIES:
         raise RecipeError(f"There is no scene family {name!r}; choose one of {', '.join(names)}.")
-    scene = FAMILIES[name].draw(rng, frames)
+    scene = FAMILIES[name].draw(rng, (frames - 1) * stride + 1)
     sensor = random_sensor(rng, height, width, FAMILIES[name].field_of_view)
     sensor = replace(sensor, distortion=0.0) if rectified else sensor
     illumination = random_illumination(rng, clearance(scene))
-    radiance, depth = render(scene, sensor, illumination, torch.device(device))
+    radiance, depth = render(scene, sensor, illumination, torch.device(device), stride)
+    scene = scene.every(stride)
     seen = torch.isfinite(depth) & sensor.field_of_view
     depth = torch.where(seen, depth, 0.0)
     return RenderedClip(
@@ -115,22 +119,28 @@ def render_clip(
 
 @torch.inference_mode()
 def render(
-    scene: Scene, sensor: Sensor, illumination: Illumination, device: torch.device
+    scene: Scene,
+    sensor: Sensor,
+    illumination: Illumination,
+    device: torch.device,
+    stride: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Radiance [time, 3, height, width] in linear RGB (on `device`) and Z-depth in mm (on the CPU).
 
-    Depth is infinite where a ray meets nothing.
+    Of every `stride`-th frame of the scene. Depth is infinite where a ray meets nothing.
     """
-    frames = len(scene.deformation)
     scene, illumination = to_device(scene, device), to_device(illumination, device)
+    steps = camera_steps(scene.T_world_from_camera)[::stride]
+    scene = scene.every(stride)
+    frames = len(scene.deformation)
     rays = pixel_rays(sensor).to(device)
     lit, albedo, depth = _trace(scene, illumination, rays, frames)
-    typical, steps = typical_depth(depth), camera_steps(scene.T_world_from_camera)
+    typical = typical_depth(depth)
     for first in range(0, frames, FRAMES_AT_ONCE):
         now = slice(first, min(first + FRAMES_AT_ONCE, frames))
         radiance = lit[now] + _ambient(lit[now], albedo[now], illumination.ambient)
         if illumination.smoke is not None:
-            times = range(now.start, now.stop)
+            times = range(now.start * stride, now.stop * stride, stride)
             radiance = add_smoke(radiance, depth[now], illumination.smoke, times, typical)
         lit[now] = through_lens(radiance, depth[now], steps[now], rays, sensor.lens, typical)
     return lit, depth.cpu()

@@ -226,6 +226,10 @@ class RoundCone:
     radii: tuple[float, float]
     material: Material
 
+    def every(self, stride: int) -> RoundCone:
+        """The same in every `stride`-th frame only."""
+        return replace(self, start=self.start[::stride], end=self.end[::stride])
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -243,6 +247,15 @@ class Scene:
     solids: tuple[RoundCone, ...]
     deformation: Float[Tensor, "time 2"]
     T_world_from_camera: Float[Tensor, "time 4 4"]
+
+    def every(self, stride: int) -> Scene:
+        """The same in every `stride`-th frame only."""
+        return replace(
+            self,
+            solids=tuple(solid.every(stride) for solid in self.solids),
+            deformation=self.deformation[::stride],
+            T_world_from_camera=self.T_world_from_camera[::stride],
+        )
 
 
 def wall_layers(

@@ -71,16 +71,19 @@ class ClipStore:
 
     Args:
         folder: made if absent. Clips of another generation of the renderer in it are left alone.
-        recipe: size of the clips.
+        recipe: size of the clips, and their strides.
         flow: whether they come with flow.
     """
 
     def __init__(self, folder: Path, recipe: ClipsRecipe, flow: bool = False) -> None:
         self._shape = (recipe.frames, recipe.height, recipe.width)
+        self._strides = recipe.strides
         self._device = recipe.device
         self._flow = flow
-        size = "x".join(map(str, self._shape))
-        self._folder = folder / f"rendered-{GENERATION}" / (size + ("-flow" if flow else ""))
+        kind = "x".join(map(str, self._shape)) + ("-flow" if flow else "")
+        if recipe.strides != (1,):
+            kind += "-strides-" + "-".join(map(str, recipe.strides))
+        self._folder = folder / f"rendered-{GENERATION}" / kind
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, seed: int, family: str | None = None) -> Clip:
@@ -120,7 +123,14 @@ class ClipStore:
                 path.unlink(missing_ok=True)
 
     def _render(self, seed: int, family: str | None, path: Path) -> None:
-        clip = render_clip(seed, *self._shape, family, device=self._device, flow=self._flow)
+        clip = render_clip(
+            seed,
+            *self._shape,
+            family,
+            device=self._device,
+            flow=self._flow,
+            stride=self._strides[seed % len(self._strides)],
+        )
         partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
         # float16 keeps three digits of a depth in millimetres, a tenth of what the loss resolves;
         # depth is 0 where it is not valid.

@@ -50,6 +50,9 @@ class ClipsRecipe(Section):
         per_step: clips made in each further step, until there are `total`.
         ahead: clips that are rendered before their step has come.
         frames: frames of a rendered clip.
+        strides: steps of the camera's and the scene's motion from one frame to the next; a clip has
+            the one whose turn it is by its seed. Only wide ones show how scale changes with time:
+            where they are 1, the median depth of eight frames varies by 2 % in most clips.
         height: rows rendered; crops of it become the network's input.
         width: columns rendered.
         workers: processes that make batches, rendering what is missing; 0 makes them in the
@@ -65,6 +68,7 @@ class ClipsRecipe(Section):
     per_step: NonNegativeFloat = 0.5
     ahead: NonNegativeInt = 32
     frames: PositiveInt = 12
+    strides: tuple[PositiveInt, ...] = Field(default=(1,), min_length=1)
     height: PositiveInt = 128
     width: PositiveInt = 160
     workers: NonNegativeInt = 1

@@ -69,10 +69,10 @@ def videos(tmp_path: Path) -> list[Video]:
     return list(open_dataset("folder", tmp_path / "data"))
 
 
-def test_the_start_sees_every_frame_by_itself(recipe: TrainRecipe) -> None:
+def test_the_start_sees_every_frame_by_itself(recipe: TrainRecipe, tmp_path: Path) -> None:
     frames = torch.rand(FRAMES, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        model = start(recipe).eval()
+        model = start(recipe, tmp_path).eval()
         together = model.predict_clip(frames)
         alone = torch.cat([model.predict_clip(frame[None]) for frame in frames])
     torch.testing.assert_close(together, alone)
@@ -81,7 +81,7 @@ def test_the_start_sees_every_frame_by_itself(recipe: TrainRecipe) -> None:
 def test_training_keeps_the_encoder_and_learns_the_motion_modules(
     recipe: TrainRecipe, tmp_path: Path
 ) -> None:
-    before = start(recipe).state_dict()
+    before = start(recipe, tmp_path).state_dict()
     after = train_from_start(recipe, tmp_path).state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert not any(name.startswith("encoder.") for name in changed)
@@ -149,9 +149,9 @@ def test_other_steps_are_another_run(
 ) -> None:
     steps: list[int] = []
 
-    def count(own: TrainRecipe, _: Path) -> torch.nn.Module:
+    def count(own: TrainRecipe, work: Path) -> torch.nn.Module:
         steps.append(own.steps)
-        return start(own).eval()
+        return start(own, work).eval()
 
     monkeypatch.setattr(ablation, "train_from_start", count)
     for wanted in (recipe, with_steps(recipe, 3), recipe):

@@ -42,7 +42,7 @@ def samples(count: int, frames: int, size: int = 32) -> Samples:
 
 def test_a_run_begins_with_the_weights_of_another_and_freezes_its_encoder(run_folder: Path) -> None:
     recipe = TrainRecipe(name="next", init=str(run_folder), freeze="encoder")
-    model = initial_model(recipe)
+    model = initial_model(recipe, Path())
     torch.manual_seed(7)
     assert all(
         torch.equal(a, b)
@@ -63,16 +63,16 @@ def test_a_teacher_is_heard_on_single_images(run_folder: Path) -> None:
     batch = Batch(samples(1, 2), samples(2, 1))
     losses = training_losses(build(TINY), batch, LossRecipe(), None, teacher)
     assert losses.parts["images/distilled"] > 0
-    assert provenance(recipe).origin.endswith(f"distilled from {run_folder}")
+    assert provenance(recipe, Path()).origin.endswith(f"distilled from {run_folder}")
 
 
 def test_weights_inherit_the_limits_of_what_they_came_from() -> None:
-    assert provenance(TrainRecipe(name="own")) == start.OWN
-    theirs = provenance(TrainRecipe(name="x", init="video-depth-anything-large"))
+    assert provenance(TrainRecipe(name="own"), Path()) == start.OWN
+    theirs = provenance(TrainRecipe(name="x", init="video-depth-anything-large"), Path())
     assert (theirs.licence, theirs.permissive) == ("CC-BY-NC-4.0", False)
 
 
-@pytest.mark.parametrize("name", ["vda-tiny", "vda-tiny-video", "vda-stage1", "vda-stage2"])
+@pytest.mark.parametrize("name", ["vda-tiny-images", "vda-tiny", "vda-stage1", "vda-stage2"])
 def test_bundled_recipes_run_when_made_small(
     name: str, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

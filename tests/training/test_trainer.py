@@ -17,10 +17,16 @@ from torch import nn
 from endodav.errors import OutputError, RecipeError
 from endodav.models.depth import build
 from endodav.models.presets import PRESETS
-from endodav.training import optimiser, trainer
+from endodav.training import optimiser, start, trainer
 from endodav.training import run as run_module
 from endodav.training.data import Batch, Samples
-from endodav.training.recipe import LossRecipe, OptimiserRecipe, TrainRecipe, WatchRecipe
+from endodav.training.recipe import (
+    LossRecipe,
+    OptimiserRecipe,
+    TrainRecipe,
+    WatchRecipe,
+    write_recipe,
+)
 from endodav.training.schedule import AveragedWeights, learning_rate
 from endodav.training.steps import training_losses
 from endodav.training.trainer import train
@@ -30,6 +36,13 @@ CLOCK = ("seconds", "utilisation")
 
 def records(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def load_conv(folder: str) -> SimpleNamespace:
+    """What `weights.hub.load` gives, of a run of the small world."""
+    model = start.build(PRESETS["endodav-tiny"])
+    model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    return SimpleNamespace(model=model, preset=PRESETS["endodav-tiny"])
 
 
 @pytest.mark.usefixtures("small_world")
@@ -68,6 +81,37 @@ class TestTrain:
             for run in ("whole", "parts")
         ]
         assert timeless[0] == timeless[1]
+
+    @pytest.mark.parametrize("killed_in", [0, 1], ids=["the earlier recipe", "its own"])
+    def test_a_recipe_goes_on_from_another(
+        self,
+        recipe: TrainRecipe,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        killed_in: int,
+    ) -> None:
+        earlier = recipe.model_copy(update={"name": "earlier", "steps": 5, "seed": 1})
+        name = str(tmp_path / "earlier.yaml")
+        write_recipe(earlier, Path(name))
+        for module in (trainer, start):
+            monkeypatch.setattr(module, "bundled_recipes", lambda: (name,))
+        monkeypatch.setattr(start, "load", load_conv)
+        by_hand = recipe.model_copy(update={"init": str(train(earlier, tmp_path / "a").parent)})
+        expected = load_file(train(by_hand, tmp_path / "b"))
+
+        stages: list[int] = []
+
+        def interrupt(record: dict[str, Any]) -> None:
+            stages.append(record["step"])
+            if record["step"] == 3 and stages.count(3) == killed_in + 1:
+                raise KeyboardInterrupt
+
+        after = recipe.model_copy(update={"init": name})
+        with pytest.raises(KeyboardInterrupt):
+            train(after, tmp_path / "c", progress=interrupt)
+        found = load_file(train(after, tmp_path / "c", resume=True))
+        assert all(torch.equal(expected[name], found[name]) for name in expected)
+        assert records(tmp_path / "c" / "before")[-1]["step"] == 5
 
     def test_result_is_half_precision_and_says_what_it_is(
         self, recipe: TrainRecipe, tmp_path: Path

@@ -102,7 +102,7 @@ def ablation_table(
             f"'batch.lengths' has {max(recipe.batch.lengths)}; allowed: 1 to {recipe.clips.frames} "
             "('clips.frames'), as losses along the flow need neighbouring frames."
         )
-    first = score(start(recipe), recipe, videos)
+    first = score(start(recipe, work), recipe, videos)
     report(f"{UNTRAINED}: {summary(first)}")
     runs: dict[str, list[list[Errors]]] = {UNTRAINED: [first]}
     for seed, name in product(range(seeds), variants):
@@ -137,7 +137,7 @@ def train_from_start(recipe: TrainRecipe, work: Path) -> nn.Module:
     Raises:
         RecipeError: the loss stays without a finite value.
     """
-    model = start(recipe)
+    model = start(recipe, work)
     optimisers = optimisers_of(model, recipe.optimiser)
     average = AveragedWeights(model, recipe.optimiser.ema_decay)
     learner = Run(recipe, work, launch("cpu", "fp32"), model, average, optimisers, teacher=None)
@@ -149,13 +149,13 @@ def train_from_start(recipe: TrainRecipe, work: Path) -> nn.Module:
     return learner.averaged_model()
 
 
-def start(recipe: TrainRecipe) -> VideoDepthAnything:
+def start(recipe: TrainRecipe, work: Path) -> VideoDepthAnything:
     """What the recipe begins with, its motion modules new.
 
     Raises:
         RecipeError: the preset is no video network.
     """
-    model = initial_model(recipe)
+    model = initial_model(recipe, work)
     if not isinstance(model, VideoDepthAnything):
         raise RecipeError(f"'preset' is '{recipe.preset}', which has no motion modules to train.")
     torch.manual_seed(recipe.seed)

@@ -222,8 +222,9 @@ class TrainRecipe(Section):
         seed: of the initial weights, the clips and their augmentation; below 1000.
         steps: optimiser steps.
         precision: of the network's forward pass; weights, losses and the optimiser stay float32.
-        init: "random", or a model by name or run folder whose weights the run begins with; an image
-            model may begin a video model.
+        init: "random"; a model by name or run folder whose weights the run begins with (an image
+            model may begin a video model); or the name of a recipe of this package, whose weights
+            are trained first.
         freeze: part of the network that keeps its first weights.
         distil: what single images are distilled from, if anything.
         sources: where clips come from.

@@ -47,7 +47,7 @@ class Run:
         """A run at its very start; all processes begin with the same weights."""
         device = engine.device
         with engine.writer_first():  # which downloads what the others then find
-            model = initial_model(recipe).to(device)
+            model = initial_model(recipe, folder).to(device)
         optimisers = optimisers_of(model, recipe.optimiser)
         average = AveragedWeights(model, recipe.optimiser.ema_decay)
         teacher = None if recipe.distil is None else load_teacher(recipe.distil, device)
@@ -121,7 +121,7 @@ class Run:
     def export(self) -> Path:
         """Write the averaged weights for use."""
         path = self.folder / MODEL_FILE
-        licence, permissive, origin = provenance(self.recipe)
+        licence, permissive, origin = provenance(self.recipe, self.folder)
         preset = replace(
             PRESETS[self.recipe.preset],
             name=self.recipe.name,

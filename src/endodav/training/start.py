@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from endodav.models.depth import build
 from endodav.models.presets import PRESETS, ModelPreset
 from endodav.training.data import IMAGE_MEAN, IMAGE_STD
-from endodav.training.recipe import DistilRecipe, RenderedSource, TrainRecipe
+from endodav.training.recipe import (
+    DistilRecipe,
+    RenderedSource,
+    TrainRecipe,
+    bundled_recipes,
+)
 from endodav.training.steps import Teacher
 from endodav.types import Kind
 from endodav.weights.checkpoint import load_strict
@@ -21,12 +26,17 @@ from endodav.weights.hub import load
 from endodav.weights.runs import LoadedModel
 
 RANDOM = "random"
+BEFORE = "before"  # folder in that of a run, of the run whose weights it begins with
 MOTION = "motion."  # what a video model has and an image model has not
 FARTHEST = 1e-6  # of the unit of depth; keeps a teacher's zero depth from dividing
 
 
-def initial_model(recipe: TrainRecipe) -> nn.Module:
-    """The recipe's network as it is before the first step, with frozen parts frozen.
+def initial_model(recipe: TrainRecipe, run_dir: Path) -> nn.Module:
+    """The network of a run as it is before the first step, with frozen parts frozen.
+
+    Args:
+        recipe: of the run.
+        run_dir: its folder.
 
     Raises:
         WeightsError: the weights to begin with are not to be had, or of another architecture.
@@ -34,7 +44,7 @@ def initial_model(recipe: TrainRecipe) -> nn.Module:
     torch.manual_seed(recipe.seed)
     model = build(PRESETS[recipe.preset])
     if recipe.init != RANDOM:
-        given = load(recipe.init).model.state_dict()
+        given = load(_beginning(recipe, run_dir)).model.state_dict()
         if not any(name.startswith(MOTION) for name in given):
             # New motion modules change nothing: the network begins as the image model.
             own = model.state_dict()
@@ -43,6 +53,11 @@ def initial_model(recipe: TrainRecipe) -> nn.Module:
     if recipe.freeze != "nothing":
         model.get_submodule(recipe.freeze).requires_grad_(False)
     return model.train()
+
+
+def _beginning(recipe: TrainRecipe, run_dir: Path) -> str:
+    """The model, by name or run folder, that a run begins with."""
+    return str(run_dir / BEFORE) if recipe.init in bundled_recipes() else recipe.init
 
 
 def load_teacher(recipe: DistilRecipe, device: torch.device) -> Teacher:
@@ -95,15 +110,16 @@ class Provenance(NamedTuple):
 OWN = Provenance("Apache-2.0", True, "trained from nothing on clips that endodav.synthetic renders")
 
 
-def provenance(recipe: TrainRecipe) -> Provenance:
-    """Of the weights that the recipe makes; what they inherit limits what they may be used for."""
+def provenance(recipe: TrainRecipe, run_dir: Path) -> Provenance:
+    """Of the weights that a run makes; what they inherit limits what they may be used for."""
     teacher = [] if recipe.distil is None else [recipe.distil.teacher]
-    ancestors = [_preset_of(name) for name in (recipe.init, *teacher) if name != RANDOM]
+    begun = [] if recipe.init == RANDOM else [_beginning(recipe, run_dir)]
+    ancestors = [_preset_of(name) for name in (*begun, *teacher)]
     datasets = [s.name for s in recipe.sources if not isinstance(s, RenderedSource)]
     if not ancestors and not datasets:
         return OWN
-    begun = "nothing" if recipe.init == RANDOM else recipe.init
-    parts = [f"trained from {begun} on {', '.join(['rendered clips', *datasets])}"]
+    start = "nothing" if recipe.init == RANDOM else recipe.init
+    parts = [f"trained from {start} on {', '.join(['rendered clips', *datasets])}"]
     parts += [f"distilled from {name}" for name in teacher]
     licences = {preset.licence for preset in ancestors}
     licences |= {f"that of the data ({name})" for name in datasets}

@@ -11,9 +11,10 @@ from endodav.inference.memory import memory_explained
 from endodav.training.data import batches
 from endodav.training.diary import Diary
 from endodav.training.engine import launch
-from endodav.training.recipe import TrainRecipe, read_recipe, write_recipe
+from endodav.training.recipe import TrainRecipe, bundled_recipes, read_recipe, write_recipe
 from endodav.training.rendering import rendering_ahead
 from endodav.training.run import Run
+from endodav.training.start import BEFORE
 from endodav.training.watch import Record, Report, Stopwatch
 from endodav.weights.runs import MODEL_FILE
 
@@ -36,6 +37,7 @@ def train(
 ) -> Path:
     """Train by `recipe` in `run_dir` and return the path of the weights, `model.safetensors`.
 
+    A recipe that begins with another one has that trained first, in `run_dir`/before.
     The folder gets recipe.yaml, history.jsonl (program and machine of every start), log.jsonl,
     curves.html, samples/, checkpoints/ and clips/ (rendered again if deleted).
     The same recipe gives the same weights on the same machine, however often it is interrupted and
@@ -48,7 +50,8 @@ def train(
         run_dir: made if absent.
         resume: go on from the newest checkpoint in `run_dir` that is whole.
         minutes: training time over all resumptions after which the run is to be complete; the
-            learning rate falls in time for it where the recipe's steps would take longer.
+            learning rate falls in time for it where the recipe's steps would take longer. What
+            comes before has its share of it, by its steps.
         device: where the network trains: "cpu", "cuda", "cuda:1", "mps" or "auto".
         progress: called with every record of the log.
 
@@ -80,6 +83,11 @@ def _train(
     if engine.writes:
         run_dir.mkdir(parents=True, exist_ok=True)
         write_recipe(recipe, run_dir / RECIPE_FILE)
+    if recipe.init in bundled_recipes():
+        earlier = read_recipe(recipe.init)
+        share = earlier.steps / (earlier.steps + recipe.steps)
+        _train_before(earlier, run_dir, minutes and minutes * share, device, report)
+        minutes = minutes and minutes * (1 - share)
     run = Run.of(recipe, run_dir, engine)
     if resume:
         run.restore()
@@ -97,6 +105,16 @@ def _train(
         run.export()
     engine.wait()
     return run_dir / MODEL_FILE
+
+
+def _train_before(
+    recipe: TrainRecipe, run_dir: Path, minutes: float | None, device: str, report: Report
+) -> None:
+    """Have the weights of the recipe that the run in `run_dir` goes on from."""
+    folder = run_dir / BEFORE
+    begun, done = ((folder / file).exists() for file in (RECIPE_FILE, MODEL_FILE))
+    if not done:
+        _train(recipe, folder, begun, minutes, device, report)
 
 
 def _check_folder(recipe: TrainRecipe, run_dir: Path, resume: bool) -> None:

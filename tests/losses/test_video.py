@@ -10,6 +10,7 @@ from torch import Tensor
 from endodav.losses.supervised import fit_scale_and_shift, temporal_gradient_matching
 from endodav.losses.video import (
     FLOW_TERMS,
+    THRESHOLD,
     VIDEO_TERMS,
     stable_error,
     video_alignment,
@@ -103,12 +104,12 @@ def test_every_term_is_blind_to_scale_and_shift_and_to_what_is_masked(name: str)
     flow = torch.zeros(2, 3, 2, *SHAPE[2:]) if name in FLOW_TERMS else None
     target = target[:, :1] + 0.02 * target
     everywhere = torch.ones_like(mask)
-    before = video_term(name, prediction, target, everywhere, flow, 0.0)
-    after = video_term(name, 4 * prediction + 2, target, everywhere, flow, 0.0)
+    before = video_term(name, prediction, target, everywhere, flow)
+    after = video_term(name, 4 * prediction + 2, target, everywhere, flow)
     assert torch.allclose(before, after, rtol=1e-3, atol=1e-6)
     assert (before > 0) == (name != "ssi")
     prediction.requires_grad_()
-    (video_term(name, prediction, target, mask, flow, 0.0) + 0 * prediction.sum()).backward()
+    (video_term(name, prediction, target, mask, flow) + 0 * prediction.sum()).backward()
     assert prediction.grad is not None
     assert prediction.grad.isfinite().all()
     assert prediction.grad[~mask].abs().max() < 1e-9
@@ -118,7 +119,7 @@ def test_every_term_is_blind_to_scale_and_shift_and_to_what_is_masked(name: str)
 def test_nothing_valid_gives_zero(name: str) -> None:
     prediction, target, mask = clips(4)
     flow = torch.zeros(2, 3, 2, *SHAPE[2:])
-    assert video_term(name, prediction, target, torch.zeros_like(mask), flow, 0.0) == 0
+    assert video_term(name, prediction, target, torch.zeros_like(mask), flow) == 0
 
 
 def test_terms_fit_the_clip_first() -> None:
@@ -127,4 +128,20 @@ def test_terms_fit_the_clip_first() -> None:
     expected = temporal_gradient_matching(
         scale * prediction + shift, target, mask, strides=1, trim=0.0
     )
-    assert video_term("tgm", prediction, target, mask, None, 0.0) == expected
+    assert video_term("tgm", prediction, target, mask, None) == expected
+
+
+@pytest.mark.parametrize("name", ["tgm", "se"])
+def test_a_higher_threshold_counts_what_changes_much(name: str) -> None:
+    flow = torch.zeros(2, 3, 2, *SHAPE[2:])
+    _, target, mask = clips(6)
+    spread = target[:, :1] / target.amax()
+    target = spread * torch.tensor([1.0, 2.0, 4.0, 8.0])[None, :, None, None] + 1
+    still = spread.expand_as(target)
+    everywhere = torch.ones_like(mask)
+    barely, wholly = (
+        video_term(name, still, target, everywhere, flow, threshold=threshold)
+        for threshold in (THRESHOLD, 2.0)
+    )
+    assert barely < 0.1 * wholly
+    assert video_term(name, target, target, everywhere, flow, threshold=2.0) < 1e-5

@@ -21,7 +21,9 @@ from endodav.losses.supervised import (
     trimmed_absolute_error,
 )
 
-THRESHOLD = 0.05  # of a frame's range; where the target changes more it is hardly the same point
+THRESHOLD = (
+    0.05  # of a frame's range, Video Depth Anything's: what changes more is not the same point
+)
 WHOLLY_VALID = 0.999  # of the bilinear weights must come from valid pixels
 
 Clips = Float[Tensor, "batch time height width"]
@@ -39,20 +41,32 @@ def video_alignment(
 
 
 def warped_difference(
-    prediction: Clips, target: Clips, mask: Masks, flow: Flows, *, trim: float = 0.0
+    prediction: Clips,
+    target: Clips,
+    mask: Masks,
+    flow: Flows,
+    *,
+    trim: float = 0.0,
+    threshold: float = THRESHOLD,
 ) -> Float[Tensor, ""]:
     """OPW (Wang et al., ICCV 2023): change of the prediction along the flow, which should be 0."""
-    change = _change_along(prediction, target, mask, flow)
+    change = _change_along(prediction, target, mask, flow, threshold)
     return trimmed_absolute_error(
         change.prediction, torch.zeros_like(change.prediction), change.counts, trim
     )
 
 
 def stable_error(
-    prediction: Clips, target: Clips, mask: Masks, flow: Flows, *, trim: float = 0.0
+    prediction: Clips,
+    target: Clips,
+    mask: Masks,
+    flow: Flows,
+    *,
+    trim: float = 0.0,
+    threshold: float = THRESHOLD,
 ) -> Float[Tensor, ""]:
     """SE: change of the prediction along the flow against that of the target."""
-    change = _change_along(prediction, target, mask, flow)
+    change = _change_along(prediction, target, mask, flow, threshold)
     return trimmed_absolute_error(change.prediction, change.target, change.counts, trim)
 
 
@@ -62,7 +76,9 @@ class _Change(NamedTuple):
     counts: Bool[Tensor, "frames height width"]
 
 
-def _change_along(prediction: Clips, target: Clips, mask: Masks, flow: Flows) -> _Change:
+def _change_along(
+    prediction: Clips, target: Clips, mask: Masks, flow: Flows, threshold: float
+) -> _Change:
     """From each frame to the next; counted where both are known and show the same point."""
     motion = flow.flatten(0, 1)
     now, then = (
@@ -74,11 +90,18 @@ def _change_along(prediction: Clips, target: Clips, mask: Masks, flow: Flows) ->
     span = now[1].amax(dim=(1, 2), keepdim=True) - now[1].amin(dim=(1, 2), keepdim=True)
     change = moved - now
     known = (now[2] > 0) & (moved[2] > WHOLLY_VALID)
-    return _Change(change[0], change[1], known & (change[1].abs() < THRESHOLD * span))
+    return _Change(change[0], change[1], known & (change[1].abs() < threshold * span))
 
 
 def video_term(
-    name: str, prediction: Clips, target: Clips, mask: Masks, flow: Flows | None, trim: float
+    name: str,
+    prediction: Clips,
+    target: Clips,
+    mask: Masks,
+    flow: Flows | None,
+    *,
+    trim: float = 0.0,
+    threshold: float = THRESHOLD,
 ) -> Float[Tensor, ""]:
     """The loss of that name, for clips whose frames may have any scale and shift in common.
 
@@ -89,6 +112,7 @@ def video_term(
         mask: where the target may be trusted.
         flow: of the target; only the names in `FLOW_TERMS` need it.
         trim: share of the largest residuals to leave out.
+        threshold: share of a frame's range; where the target changes more, changes do not count.
     """
     if name == "ssi":
         return prediction.new_zeros(())
@@ -97,9 +121,11 @@ def video_term(
     scale, shift = (x[:, None, None, None] for x in fit_scale_and_shift(prediction, target, mask))
     fitted = scale * prediction + shift
     if name == "tgm":
-        return temporal_gradient_matching(fitted, target, mask, strides=1, trim=trim)
+        return temporal_gradient_matching(
+            fitted, target, mask, strides=1, trim=trim, threshold=threshold
+        )
     assert flow is not None, f"{name} needs flow"
-    return FLOW_TERMS[name](fitted, target, mask, flow, trim=trim)
+    return FLOW_TERMS[name](fitted, target, mask, flow, trim=trim, threshold=threshold)
 
 
 FLOW_TERMS = {"opw": warped_difference, "se": stable_error}

@@ -23,7 +23,7 @@ from pydantic import (
 from endodav.data.registry import DATASETS
 from endodav.errors import RecipeError
 from endodav.files import written_whole
-from endodav.losses.video import FLOW_TERMS
+from endodav.losses.video import FLOW_TERMS, THRESHOLD
 from endodav.models.presets import PRESETS
 from endodav.synthetic import FAMILIES
 
@@ -128,6 +128,9 @@ class LossRecipe(Section):
         spatial: scale-and-shift-invariant error of each frame of a clip.
         gradient: spatial gradient matching, within the spatial error.
         temporal: what `video` names.
+        threshold: share of a frame's range; where the target changes more, changes do not count in
+            tgm, se and opw. Video Depth Anything's is 0.05; where much changes, what is left then
+            tells networks to hold scale still while the camera moves. 1 counts everything.
         log: scale-invariant error of log inverse depth; pins the shift that the others leave free.
         log_gradient: spatial gradient matching, within the log error.
         scale: square of the log of a batch's mean inverse depth. Nothing else holds the factor by
@@ -140,6 +143,7 @@ class LossRecipe(Section):
     spatial: NonNegativeFloat = 1.0
     gradient: NonNegativeFloat = 0.5
     temporal: NonNegativeFloat = 10.0
+    threshold: PositiveFloat = THRESHOLD
     log: NonNegativeFloat = 1.0
     log_gradient: NonNegativeFloat = 0.0
     scale: NonNegativeFloat = 0.0

@@ -51,7 +51,13 @@ def training_losses(
     prediction = _predict(model, samples, autocast)
     total, parts = _supervised(prediction, samples, weights, weights.spatial)
     temporal = video_term(
-        weights.video, prediction, _in_own_units(samples), samples.valid, samples.flow, weights.trim
+        weights.video,
+        prediction,
+        _in_own_units(samples),
+        samples.valid,
+        samples.flow,
+        trim=weights.trim,
+        threshold=weights.threshold,
     )
     total = total + weights.temporal * temporal
     named = {f"clips/{name}": value for name, value in parts.items()} | {"clips/temporal": temporal}

@@ -129,8 +129,8 @@ class LossRecipe(Section):
         gradient: spatial gradient matching, within the spatial error.
         temporal: what `video` names.
         threshold: share of a frame's range; where the target changes more, changes do not count in
-            tgm, se and opw. Video Depth Anything's is 0.05; where much changes, what is left then
-            tells networks to hold scale still while the camera moves. 1 counts everything.
+            tgm, se and opw. Video Depth Anything's is 0.05. Where much changes, what is left then
+            teaches networks to hold scale still while the camera moves; 9 leaves nothing out.
         log: scale-invariant error of log inverse depth; pins the shift that the others leave free.
         log_gradient: spatial gradient matching, within the log error.
         scale: square of the log of a batch's mean inverse depth. Nothing else holds the factor by

@@ -56,7 +56,7 @@ def test_render_refuses_an_unknown_scene(endodav):
 def test_train_and_use_the_run(endodav, tmp_path):
     from endodav.training.recipe import read_recipe
 
-    recipe = read_recipe("vda-tiny").model_dump(mode="json")
+    recipe = read_recipe("vda-tiny-images").model_dump(mode="json")
     recipe |= {"steps": 1, "name": "short", "precision": "float32"}
     recipe["clips"] |= {
         "total": 2, "at_start": 2, "frames": 2, "height": 42, "width": 42, "workers": 1

@@ -7,10 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from endodav.losses.supervised import fit_scale_and_shift, temporal_gradient_matching
+from endodav.losses.supervised import (
+    THRESHOLD,
+    fit_scale_and_shift,
+    temporal_gradient_matching,
+)
 from endodav.losses.video import (
     FLOW_TERMS,
-    THRESHOLD,
     VIDEO_TERMS,
     stable_error,
     video_alignment,

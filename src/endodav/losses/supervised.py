@@ -16,6 +16,7 @@ from torch import Tensor
 
 MIN_SPREAD = 1e-6  # keeps a perfectly flat frame from dividing by zero
 TEMPORAL_WEIGHT = 10.0  # Video Depth Anything, supplement: weight of the temporal term
+THRESHOLD = 0.05  # of a frame's range; where the target changes more it is hardly the same point
 LOG_FLOOR = 0.02  # of a clip's mean inverse depth; fifty times the mean depth counts as infinite
 TEMPORAL_DECAY = 0.5  # each longer temporal stride counts half of the one before it
 
@@ -156,7 +157,7 @@ def temporal_gradient_matching(
     *,
     strides: int = 4,
     trim: float = 0.2,
-    threshold: float = 0.05,
+    threshold: float = THRESHOLD,
 ) -> Float[Tensor, ""]:
     """Temporal changes of the prediction against those of the target (Video Depth Anything, eq. 3).
 

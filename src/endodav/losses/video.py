@@ -15,15 +15,13 @@ from torch import Tensor
 
 from endodav.geometry.warp import warp_by_flow
 from endodav.losses.supervised import (
+    THRESHOLD,
     fit_scale_and_shift,
     normalise,
     temporal_gradient_matching,
     trimmed_absolute_error,
 )
 
-THRESHOLD = (
-    0.05  # of a frame's range, Video Depth Anything's: what changes more is not the same point
-)
 WHOLLY_VALID = 0.999  # of the bilinear weights must come from valid pixels
 
 Clips = Float[Tensor, "batch time height width"]

@@ -23,7 +23,8 @@ from pydantic import (
 from endodav.data.registry import DATASETS
 from endodav.errors import RecipeError
 from endodav.files import written_whole
-from endodav.losses.video import FLOW_TERMS, THRESHOLD
+from endodav.losses.supervised import THRESHOLD
+from endodav.losses.video import FLOW_TERMS
 from endodav.models.presets import PRESETS
 from endodav.synthetic import FAMILIES
 

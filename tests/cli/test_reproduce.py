@@ -92,6 +92,7 @@ def test_drift_and_benchmark_run_end_to_end(endodav, data: Path, tmp_path: Path)
         (("vda-table5", "--data", "data", "--setting", "magic"), 6, "no setting 'magic'"),
         (("vda-table5", "--data", "data", "--only", "x*"), 3, "matches 'x*'"),
         (("vda-table4", "--data", "data", "--variant", "magic"), 6, "no variant 'magic'"),
+        (("vda-table4", "--data", "data", "--recipe", "vda-tiny"), 6, "which nothing trains here"),
         (("table1", "--data", "moon=data"), 3, "no dataset 'moon'"),
         (("benchmark", "--data", "data", "--model", "nothing"), 4, "no model"),
         (

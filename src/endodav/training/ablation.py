@@ -45,7 +45,7 @@ from endodav.training.clips import ClipStore
 from endodav.training.data import batches
 from endodav.training.engine import launch
 from endodav.training.optimiser import optimisers_of
-from endodav.training.recipe import TrainRecipe
+from endodav.training.recipe import TrainRecipe, bundled_recipes
 from endodav.training.run import Run
 from endodav.training.schedule import AveragedWeights
 from endodav.training.start import initial_model
@@ -90,13 +90,19 @@ def ablation_table(
         report: told of each run done.
 
     Raises:
-        RecipeError: there is no such variant, clips are too short, or a training fails.
+        RecipeError: there is no such variant, clips are too short, the recipe begins with another
+            one, or a training fails.
         InputError: a video cannot be scored.
         OutputError: the work folder cannot be written.
     """
     unknown = [name for name in variants if name not in VARIANTS]
     if unknown:
         raise RecipeError(f"There is no variant {unknown[0]!r}; choose from {', '.join(VARIANTS)}.")
+    if recipe.init in bundled_recipes():
+        raise RecipeError(
+            f"'init' is the recipe '{recipe.init}', which nothing trains here: train it, and let "
+            "'init' name its run folder."
+        )
     if max(recipe.batch.lengths) > recipe.clips.frames:
         raise RecipeError(
             f"'batch.lengths' has {max(recipe.batch.lengths)}; allowed: 1 to {recipe.clips.frames} "

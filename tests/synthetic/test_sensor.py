@@ -58,6 +58,19 @@ def test_every_camera_keeps_shape_and_type(radiance: torch.Tensor) -> None:
     assert len(codecs) == 3
 
 
+def test_exposure_goes_on_in_frames_that_a_stride_leaves_out(
+    ideal: Sensor, radiance: torch.Tensor
+) -> None:
+    approach = radiance[:1] * torch.linspace(-1, 1, 13).exp()[:, None, None, None]
+    rng = np.random.default_rng(0)
+    long, near, wide = (
+        develop(frames, ideal, rng, stride).astype(int)
+        for frames, stride in ((approach, 1), (approach[::4], 1), (approach[::4], 4))
+    )
+    assert np.abs(wide - long[::4]).max() <= 1
+    assert (near - long[::4])[-1].mean() > 10  # as if the camera had jumped there
+
+
 def test_outside_the_field_of_view_is_black(ideal: Sensor, radiance: torch.Tensor) -> None:
     visible = torch.zeros(SHAPE[1:], dtype=torch.bool)
     visible[5:20, 5:30] = True

@@ -105,7 +105,7 @@ def render_clip(
     seen = torch.isfinite(depth) & sensor.field_of_view
     depth = torch.where(seen, depth, 0.0)
     return RenderedClip(
-        images=develop(radiance, sensor, rng),
+        images=develop(radiance, sensor, rng, stride),
         depth=depth.numpy(),
         valid=seen.numpy(),
         T_world_from_camera=scene.T_world_from_camera.numpy(),

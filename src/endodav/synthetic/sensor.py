@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
@@ -136,11 +137,14 @@ def pixel_rays(sensor: Sensor) -> Float[Tensor, "height width 3"]:
 
 
 def develop(
-    radiance: Float[Tensor, "time 3 height width"], sensor: Sensor, rng: np.random.Generator
+    radiance: Float[Tensor, "time 3 height width"],
+    sensor: Sensor,
+    rng: np.random.Generator,
+    stride: int = 1,
 ) -> UInt8[np.ndarray, "time height width 3"]:
-    """Turn linear radiance into 8-bit pictures."""
+    """Turn linear radiance into 8-bit pictures, of every `stride`-th frame that the camera took."""
     frames, _, height, width = radiance.shape
-    gains = _auto_exposure(radiance, sensor)[:, None, None, None]
+    gains = _auto_exposure(radiance, sensor, stride)[:, None, None, None]
     gains = gains * _wandering_gains(sensor, rng, frames).to(radiance.device)
     pictures = np.empty((frames, height, width, 3), np.uint8)
     for first in range(0, frames, FRAMES_AT_ONCE):
@@ -201,18 +205,24 @@ def _wandering_gains(
 
 
 def _auto_exposure(
-    radiance: Float[Tensor, "time 3 height width"], sensor: Sensor
+    radiance: Float[Tensor, "time 3 height width"], sensor: Sensor, stride: int
 ) -> Float[Tensor, " time"]:
-    """A gain for each frame that follows the brightness with some delay."""
+    """A gain for each frame that follows the brightness with some delay.
+
+    Frames that the stride leaves out were exposed too; brightness changes evenly from one that it
+    keeps to the next.
+    """
     weights = torch.tensor(LUMINANCE, device=radiance.device)[:, None, None]
     visible = sensor.field_of_view.to(radiance.device)
     luminances = ((frame * weights).sum(0)[visible] for frame in radiance)
     bright = torch.stack([torch.quantile(frame, EXPOSURE_QUANTILE) for frame in luminances])
     wanted = torch.log(sensor.exposure / bright.clamp_min(1e-12))
+    taken = (len(wanted) - 1) * stride + 1
+    wanted = F.interpolate(wanted[None, None], taken, mode="linear", align_corners=True)[0, 0]
     gains = [wanted[0]]
     for gain in wanted[1:]:
         gains.append(EXPOSURE_MEMORY * gains[-1] + (1 - EXPOSURE_MEMORY) * gain)
-    return torch.stack(gains).exp()
+    return torch.stack(gains[::stride]).exp()
 
 
 def _vignette(sensor: Sensor) -> Float[Tensor, "height width"]:

@@ -71,6 +71,16 @@ def test_exposure_goes_on_in_frames_that_a_stride_leaves_out(
     assert (near - long[::4])[-1].mean() > 10  # as if the camera had jumped there
 
 
+def test_colours_wander_on_in_frames_that_a_stride_leaves_out(
+    ideal: Sensor, radiance: torch.Tensor
+) -> None:
+    still, sensor = radiance[:1].repeat(41, 1, 1, 1), replace(ideal, drift=0.5)
+    long = develop(still, sensor, np.random.default_rng(0)).astype(int)
+    wide = develop(still[::8], sensor, np.random.default_rng(0), 8).astype(int)
+    assert np.abs(wide - long[::8]).max() <= 1
+    assert np.abs(long - long[0]).max() > 10
+
+
 def test_outside_the_field_of_view_is_black(ideal: Sensor, radiance: torch.Tensor) -> None:
     visible = torch.zeros(SHAPE[1:], dtype=torch.bool)
     visible[5:20, 5:30] = True

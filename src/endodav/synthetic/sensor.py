@@ -144,8 +144,9 @@ def develop(
 ) -> UInt8[np.ndarray, "time height width 3"]:
     """Turn linear radiance into 8-bit pictures, of every `stride`-th frame that the camera took."""
     frames, _, height, width = radiance.shape
-    gains = _auto_exposure(radiance, sensor, stride)[:, None, None, None]
-    gains = gains * _wandering_gains(sensor, rng, frames).to(radiance.device)
+    taken = (frames - 1) * stride + 1  # by the camera, which exposes what a stride leaves out, too
+    exposure = _auto_exposure(radiance, sensor, taken)[:, None, None, None]
+    gains = (exposure * _wandering_gains(sensor, rng, taken).to(radiance.device))[::stride]
     pictures = np.empty((frames, height, width, 3), np.uint8)
     for first in range(0, frames, FRAMES_AT_ONCE):
         chunk = slice(first, first + FRAMES_AT_ONCE)
@@ -205,24 +206,22 @@ def _wandering_gains(
 
 
 def _auto_exposure(
-    radiance: Float[Tensor, "time 3 height width"], sensor: Sensor, stride: int
-) -> Float[Tensor, " time"]:
-    """A gain for each frame that follows the brightness with some delay.
+    radiance: Float[Tensor, "time 3 height width"], sensor: Sensor, taken: int
+) -> Float[Tensor, " taken"]:
+    """A gain for each frame taken that follows the brightness with some delay.
 
-    Frames that the stride leaves out were exposed too; brightness changes evenly from one that it
-    keeps to the next.
+    Between frames whose radiance is known brightness changes evenly.
     """
     weights = torch.tensor(LUMINANCE, device=radiance.device)[:, None, None]
     visible = sensor.field_of_view.to(radiance.device)
     luminances = ((frame * weights).sum(0)[visible] for frame in radiance)
     bright = torch.stack([torch.quantile(frame, EXPOSURE_QUANTILE) for frame in luminances])
     wanted = torch.log(sensor.exposure / bright.clamp_min(1e-12))
-    taken = (len(wanted) - 1) * stride + 1
     wanted = F.interpolate(wanted[None, None], taken, mode="linear", align_corners=True)[0, 0]
     gains = [wanted[0]]
     for gain in wanted[1:]:
         gains.append(EXPOSURE_MEMORY * gains[-1] + (1 - EXPOSURE_MEMORY) * gain)
-    return torch.stack(gains[::stride]).exp()
+    return torch.stack(gains).exp()
 
 
 def _vignette(sensor: Sensor) -> Float[Tensor, "height width"]:

@@ -25,7 +25,6 @@ from endodav.training.recipe import (
     OptimiserRecipe,
     TrainRecipe,
     WatchRecipe,
-    write_recipe,
 )
 from endodav.training.schedule import AveragedWeights, learning_rate
 from endodav.training.steps import training_losses
@@ -91,10 +90,9 @@ class TestTrain:
         killed_in: int,
     ) -> None:
         earlier = recipe.model_copy(update={"name": "earlier", "steps": 5, "seed": 1})
-        name = str(tmp_path / "earlier.yaml")
-        write_recipe(earlier, Path(name))
-        for module in (trainer, start):
-            monkeypatch.setattr(module, "bundled_recipes", lambda: (name,))
+        name = "earlier"
+        before = property(lambda later: earlier if later.init == name else None)
+        monkeypatch.setattr(TrainRecipe, "before", before)
         monkeypatch.setattr(start, "load", load_conv)
         by_hand = recipe.model_copy(update={"init": str(train(earlier, tmp_path / "a").parent)})
         expected = load_file(train(by_hand, tmp_path / "b"))

@@ -45,7 +45,7 @@ from endodav.training.clips import ClipStore
 from endodav.training.data import batches
 from endodav.training.engine import launch
 from endodav.training.optimiser import optimisers_of
-from endodav.training.recipe import TrainRecipe, bundled_recipes
+from endodav.training.recipe import TrainRecipe
 from endodav.training.run import Run
 from endodav.training.schedule import AveragedWeights
 from endodav.training.start import initial_model
@@ -98,7 +98,7 @@ def ablation_table(
     unknown = [name for name in variants if name not in VARIANTS]
     if unknown:
         raise RecipeError(f"There is no variant {unknown[0]!r}; choose from {', '.join(VARIANTS)}.")
-    if recipe.init in bundled_recipes():
+    if recipe.before is not None:
         raise RecipeError(
             f"'init' is the recipe '{recipe.init}', which nothing trains here: train it, and let "
             "'init' name its run folder."

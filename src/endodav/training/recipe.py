@@ -301,6 +301,11 @@ class TrainRecipe(Section):
             raise ValueError("'batch.images' is 0; allowed: 1 or more with 'distil'")
 
     @property
+    def before(self) -> TrainRecipe | None:
+        """The recipe that makes the weights to begin with; None if `init` names none."""
+        return read_recipe(self.init) if self.init in bundled_recipes() else None
+
+    @property
     def of_images(self) -> TrainRecipe | None:
         """A recipe whose clips are what single images come from; None if they are frames of clips.
 

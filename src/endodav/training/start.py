@@ -13,12 +13,7 @@ from torch import Tensor, nn
 from endodav.models.depth import build
 from endodav.models.presets import PRESETS, ModelPreset
 from endodav.training.data import IMAGE_MEAN, IMAGE_STD
-from endodav.training.recipe import (
-    DistilRecipe,
-    RenderedSource,
-    TrainRecipe,
-    bundled_recipes,
-)
+from endodav.training.recipe import DistilRecipe, RenderedSource, TrainRecipe
 from endodav.training.steps import Teacher
 from endodav.types import Kind
 from endodav.weights.checkpoint import load_strict
@@ -57,7 +52,7 @@ def initial_model(recipe: TrainRecipe, run_dir: Path) -> nn.Module:
 
 def _beginning(recipe: TrainRecipe, run_dir: Path) -> str:
     """The model, by name or run folder, that a run begins with."""
-    return str(run_dir / BEFORE) if recipe.init in bundled_recipes() else recipe.init
+    return recipe.init if recipe.before is None else str(run_dir / BEFORE)
 
 
 def load_teacher(recipe: DistilRecipe, device: torch.device) -> Teacher:

@@ -11,7 +11,7 @@ from endodav.inference.memory import memory_explained
 from endodav.training.data import batches
 from endodav.training.diary import Diary
 from endodav.training.engine import launch
-from endodav.training.recipe import TrainRecipe, bundled_recipes, read_recipe, write_recipe
+from endodav.training.recipe import TrainRecipe, read_recipe, write_recipe
 from endodav.training.rendering import rendering_ahead
 from endodav.training.run import Run
 from endodav.training.start import BEFORE
@@ -83,10 +83,9 @@ def _train(
     if engine.writes:
         run_dir.mkdir(parents=True, exist_ok=True)
         write_recipe(recipe, run_dir / RECIPE_FILE)
-    if recipe.init in bundled_recipes():
-        earlier = read_recipe(recipe.init)
-        share = earlier.steps / (earlier.steps + recipe.steps)
-        _train_before(earlier, run_dir, minutes and minutes * share, device, report)
+    if recipe.before is not None:
+        share = recipe.before.steps / (recipe.before.steps + recipe.steps)
+        _train_before(recipe.before, run_dir, minutes and minutes * share, device, report)
         minutes = minutes and minutes * (1 - share)
     run = Run.of(recipe, run_dir, engine)
     if resume:

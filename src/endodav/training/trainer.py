@@ -83,9 +83,9 @@ def _train(
     if engine.writes:
         run_dir.mkdir(parents=True, exist_ok=True)
         write_recipe(recipe, run_dir / RECIPE_FILE)
-    if recipe.before is not None:
-        share = recipe.before.steps / (recipe.before.steps + recipe.steps)
-        _train_before(recipe.before, run_dir, minutes and minutes * share, device, report)
+    if (earlier := recipe.before) is not None:
+        share = earlier.steps / (earlier.steps + recipe.steps)
+        _train_before(earlier, run_dir, minutes and minutes * share, device, report)
         minutes = minutes and minutes * (1 - share)
     run = Run.of(recipe, run_dir, engine)
     if resume:

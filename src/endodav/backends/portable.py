@@ -26,8 +26,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from endodav.models.adapters import merge
+from endodav.models.attention import Heads
 from endodav.models.dinov2 import SCALE_OFFSET, DinoV2
-from endodav.models.temporal import HEADS, Heads, TemporalAttention
+from endodav.models.temporal import HEADS, TemporalAttention
 
 CUBIC = -0.75  # a of the cubic convolution kernel in PyTorch and OpenCV (Keys 1981)
 REACH = 2  # samples to each side that the kernel sees
@@ -41,7 +42,7 @@ def portable(network: nn.Module) -> nn.Module:
         if isinstance(module, DinoV2):
             module.positions = MethodType(traced_positions, module)  # type: ignore[method-assign]
         if isinstance(module, TemporalAttention):
-            module.attend = traced_attend  # type: ignore[method-assign]
+            module.attend = traced_attend
             module.ask = MethodType(joined_ask, module)  # type: ignore[method-assign]
             module.give = MethodType(joined_give, module)  # type: ignore[method-assign]
     return copy

@@ -79,11 +79,13 @@ def trimmed_absolute_error(
 
     The largest residuals are label noise more often than signal (MiDaS' robust loss).
     """
-    residuals = (prediction - target).abs()[mask]
-    kept = residuals
+    # Not `[mask]` where it can be helped: picking costs more than adding zeros, and a GPU waits.
+    residuals = torch.where(mask, prediction - target, 0.0).abs()
     if trim > 0:
-        kept = residuals.sort().values[: int(len(residuals) * (1.0 - trim))]
-    return kept.sum() / max(len(residuals), 1)
+        valid = residuals[mask]
+        kept = valid.sort().values[: int(len(valid) * (1.0 - trim))]
+        return kept.sum() / max(len(valid), 1)
+    return residuals.sum() / mask.sum().clamp(min=1)
 
 
 def gradient_matching(

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from endodav.errors import InputError
+from endodav.models.attention import attend
 from endodav.models.presets import EncoderConfig
 from endodav.models.stem import ConvStem
 
@@ -43,7 +44,7 @@ class SelfAttention(nn.Module):
         batch, count, width = tokens.shape
         qkv = self.qkv(tokens).view(batch, count, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = attend(query, key, value)
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, count, width))
         return out
 

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from endodav.errors import InputError
+from endodav.models.attention import attend
 from endodav.models.presets import TEMPORAL_WINDOW, HeadConfig
 
 HEADS = 8
@@ -31,7 +32,6 @@ OLD_ENTRIES = 2  # of what a streamed frame attends to; the rest are the newest
 RECENT_ENTRIES = TEMPORAL_WINDOW - 1 - OLD_ENTRIES
 STATE_LENGTH = 42  # frames a stream remembers: the first, and the 41 before the current one
 
-Heads = Float[Tensor, "pixels heads time channels"]
 
 Context = Float[Tensor, "pixels earlier channels"]
 """What earlier frames left for one temporal attention."""
@@ -89,6 +89,7 @@ class TemporalAttention(nn.Module):
     """
 
     position: Tensor
+    attend = staticmethod(attend)
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -114,11 +115,6 @@ class TemporalAttention(nn.Module):
         )
         out: Tensor = self.out(self.attend(query, key, value).transpose(1, 2).flatten(2))
         return out
-
-    @staticmethod
-    def attend(query: Heads, key: Heads, value: Heads) -> Heads:
-        """Softmax attention over time."""
-        return F.scaled_dot_product_attention(query, key, value)
 
     def step(
         self,

@@ -86,8 +86,8 @@ def overhead(report: Report) -> str:
     said = (
         f"{report['model']}, {report['precision']}, depth of {report['output_size']} size. "
         f"Everything but the network is {found['overhead']:.0%} of it (wanted: at most "
-        f"{report['limits']['overhead']:.0%}); {found['hidden']:.0%} of that is hidden. "
-        f"{machine(report)}"
+        f"{report['limits']['overhead']:.0%}); {found['hidden']:.0%} of that is hidden, "
+        f"and {found['hidden_on_one_thread']:.0%} where PyTorch leaves a core. {machine(report)}"
     )
     return f"{said}\n\n{table(('stage', 'ms a frame'), rows)}"
 

@@ -41,6 +41,14 @@ def adapt(
     ] = None,
     base: Annotated[str | None, typer.Option(help="Model to adapt; default: the recipe's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Default: the recipe's.")] = None,
+    lessons: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Of a camera network without ImageNet weights, before the first step; default: the"
+            " recipe's.",
+        ),
+    ] = None,
     roi: Roi = "auto",
     masks: Annotated[
         Path | None, typer.Option(help="Region labels: MASKS/VIDEO-NAME, by `endodav masks`.")
@@ -69,7 +77,7 @@ def adapt(
         download = recipe is None or not dry_run
         with engine.writer_first():  # who downloads; nobody asks again
             imagenet = imagenet_file(download=download) is not None
-        plan = _recipe(recipe, out, resume, imagenet, base, steps)
+        plan = _recipe(recipe, out, resume, imagenet, base, steps, lessons)
         found = _survey(footage, plan, roi, masks, engine)
         if speaks:
             err.print(f"Recipe: {plan.name}", markup=False)
@@ -87,7 +95,7 @@ def adapt(
             precision=precision,
             resume=resume,
             tensorboard=tensorboard,
-            report=_teller(plan.schedule.steps) if speaks else silent,
+            report=_teller(plan.schedule.steps + plan.taught) if speaks else silent,
             download=False,
         )
     if speaks:
@@ -112,11 +120,13 @@ def _recipe(
     imagenet: bool,
     base: str | None,
     steps: int | None,
+    lessons: int | None,
 ) -> AdaptRecipe:
     own = out / RECIPE_FILE
     if name is None and resume and own.exists():
-        return read_recipe(own, base=base, steps=steps)
-    return read_recipe(name or (TRAINED if imagenet else DIRECT), base=base, steps=steps)
+        return read_recipe(own, base=base, steps=steps, lessons=lessons)
+    chosen = name or (TRAINED if imagenet else DIRECT)
+    return read_recipe(chosen, base=base, steps=steps, lessons=lessons).settled(imagenet)
 
 
 def _survey(
@@ -165,7 +175,7 @@ def _show_plan(plan: AdaptRecipe, seen: Rehearsal) -> None:
     whole = timedelta(seconds=round(max(seen.computing, seen.drawing) * schedule.steps))
     losses = ", ".join(f"{name} {value:.4g}" for name, value in _spoken(seen.losses).items())
     for line in (
-        f"ResNet encoders begin {begins}.",
+        f"ResNet encoders begin {begins}; {plan.taught:,} lessons of the camera come first.",
         f"One batch of {' x '.join(map(str, seen.shape))}: {losses}.",
         f"Decoding took {seen.drawing:.2f} s, the step {seen.computing:.2f} s; memory {memory}.",
         f"About {whole} for {schedule.steps:,} steps, at the pace of this first one.",

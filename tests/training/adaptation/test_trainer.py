@@ -18,7 +18,7 @@ from endodav.training.adaptation import trainer
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.data import draw_batch
 from endodav.training.adaptation.footage import Footage
-from endodav.training.adaptation.recipe import AdaptRecipe, read_recipe
+from endodav.training.adaptation.recipe import AdaptRecipe, LessonsRecipe, read_recipe
 from endodav.training.adaptation.run import Adaptation, Best
 from endodav.training.adaptation.trainer import adapt
 from endodav.training.adaptation.watch import Watcher
@@ -37,6 +37,7 @@ WATCHED = changed(
 
 
 DIRECT = RECIPE.model_copy(update={"camera": "direct"})
+TAUGHT = RECIPE.model_copy(update={"lessons": LessonsRecipe(steps=2)})
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def lines(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, DIRECT], ids=["network", "direct"])
+@pytest.mark.parametrize("recipe", [RECIPE, DIRECT, TAUGHT], ids=["network", "direct", "lessons"])
 def test_resumed_is_uninterrupted(recipe: AdaptRecipe, footage: Footage, tmp_path: Path) -> None:
     whole = adapt(recipe, footage, tmp_path / "whole")
     adapt(changed(recipe, schedule={"steps": 1}), footage, tmp_path / "parts")
@@ -58,7 +59,7 @@ def test_resumed_is_uninterrupted(recipe: AdaptRecipe, footage: Footage, tmp_pat
     assert len(one) > 0
     assert all(torch.equal(one[name], other[name]) for name in one)
     steps = [line["step"] for line in lines(tmp_path / "parts")]
-    assert steps == [1, 2]
+    assert steps == list(range(1, recipe.taught + 3))
     with safe_open(whole, "pt") as file:
         header = file.metadata()
     assert AdaptRecipe.model_validate_json(header["recipe"]) == recipe
@@ -217,7 +218,7 @@ def test_the_unit_of_the_base_does_not_matter(footage: Footage) -> None:
 def test_what_other_recipes_leave_estimates_depth(
     name: str, footage: Footage, tmp_path: Path
 ) -> None:
-    recipe = read_recipe(name, steps=1)
+    recipe = read_recipe(name, steps=1, lessons=0)
     depth = {} if recipe.depth.family == "resnet" else {"image_shape": (32, 32)}
     small = changed(
         recipe,

@@ -16,6 +16,9 @@ from endodav.training.adaptation.footage import Footage, RawClip
 from endodav.training.adaptation.recipe import DataRecipe
 from endodav.video.roi import highlight_mask
 
+# Deviations of the largest motions made up, in radians and median depths: at 25 frames a second 43
+# degrees a second and, where the wall is 50 mm away, 75 mm.
+ROTATION, TRANSLATION = 0.03, 0.06
 GREY = (0.299, 0.587, 0.114)  # Rec. 601 luma
 
 ALL = slice(None)
@@ -61,7 +64,16 @@ def draw_clip(footage: Footage, recipe: DataRecipe, rng: np.random.Generator) ->
         clip = mirrored(clip)
     if rng.random() < recipe.jitter:
         clip = replace(clip, augmented=jitter(clip.frames[0], rng, recipe)[None])
-    return clip
+    return replace(clip, motions=_motions(rng, recipe.targets)[None])
+
+
+def _motions(rng: np.random.Generator, targets: int) -> Float[Tensor, "targets 6"]:
+    """From none to the largest, rotation and translation each by a share of its own."""
+    parts = [
+        deviation * rng.uniform(size=(targets, 1)) * rng.standard_normal((targets, 3))
+        for deviation in (ROTATION, TRANSLATION)
+    ]
+    return torch.from_numpy(np.concatenate(parts, axis=-1)).float()
 
 
 def plain_clip(raw: RawClip, recipe: DataRecipe) -> VideoBatch:

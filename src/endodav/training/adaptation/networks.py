@@ -37,7 +37,18 @@ def disparities(
     return [networks.unit * each for each in found]
 
 
-class RegistrationNetworks(nn.Module):
+class _WithCamera(nn.Module):
+    """Networks one of which says how the camera moved."""
+
+    camera: Camera
+
+    def train_camera(self) -> None:
+        """Batch norms of the camera network count its batches; all others hold still."""
+        self.eval()
+        self.camera.train()
+
+
+class RegistrationNetworks(_WithCamera):
     """What AF-SfMLearner, EndoDAC and EndoDAV train.
 
     Args:
@@ -78,7 +89,7 @@ class RegistrationNetworks(nn.Module):
         return [*self.appearance.parameters(), *self.camera.parameters()]
 
 
-class DecompositionNetworks(nn.Module):
+class DecompositionNetworks(_WithCamera):
     """What EndoUFM trains.
 
     Args:

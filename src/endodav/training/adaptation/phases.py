@@ -11,6 +11,7 @@ from torch import nn
 from endodav.models.adapters import train_only
 from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.decomposition import decomposition_phase, observe_light
+from endodav.training.adaptation.lessons import lesson
 from endodav.training.adaptation.networks import (
     DecompositionNetworks,
     Networks,
@@ -42,6 +43,15 @@ class Phase(NamedTuple):
 
 def phases(networks: Networks, recipe: AdaptRecipe, now: StepPlan) -> list[Phase]:
     """The phases of a step, in their order; each has to move before the next is prepared."""
+    if now.lesson:
+        taught = list(networks.camera.parameters())
+        return [
+            Phase(
+                "lesson",
+                partial(_prepare, networks, networks.train_camera, taught),
+                partial(lesson, networks),
+            )
+        ]
     moving = [*depth_parameters(networks.depth, recipe.depth, now), *networks.companions()]
     weights = recipe.loss
     if isinstance(networks, DecompositionNetworks):

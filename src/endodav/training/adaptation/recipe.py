@@ -111,7 +111,7 @@ class ScheduleRecipe(Section):
     """Who learns when.
 
     Attributes:
-        steps: of the run.
+        steps: of the run, behind the lessons.
         spatial_steps: in a row, of the adapters in the encoder.
         temporal_steps: after them, of the adapters in the motion modules; 0 without.
         warm_up_steps: after which DV-LoRA trains its vectors alone.
@@ -162,6 +162,24 @@ class DepthRecipe(Section):
     unit: Literal["median", "as-released"] = "median"
 
 
+class LessonsRecipe(Section):
+    """Steps before those of the schedule: a new camera network sees motions that are made up.
+
+    They are for one that cannot begin from ImageNet weights.
+
+    Attributes:
+        steps: how many.
+        clips: of a lesson, for each of a step's; it paints one pair a target frame, and has to
+            show many places.
+        motion_scale: takes the place of the recipe's; a network that begins at random hardly learns
+            with the published one.
+    """
+
+    steps: PositiveInt = 2000
+    clips: PositiveInt = 4
+    motion_scale: PositiveFloat = 0.01
+
+
 class WatchRecipe(Section):
     """What is looked at while the networks learn; the weights depend on none of it but `patience`.
 
@@ -208,8 +226,8 @@ class AdaptRecipe(Section):
             `direct`, the motion that makes these images alike, given their depth, solved for anew
             in every step. A network that begins at random needs many thousands of steps; the direct
             way needs none, but believes that what it sees is rigid.
-        motion_scale: of the camera network's last output, in radians and units of depth. A camera
-            network that begins at random learns sooner with ten times as much.
+        motion_scale: of the camera network's last output, in radians and units of depth.
+        lessons: what the camera network takes first, if anything.
         watch: what is looked at meanwhile.
     """
 
@@ -224,6 +242,7 @@ class AdaptRecipe(Section):
     schedule: ScheduleRecipe = ScheduleRecipe()
     camera: Literal["network", "direct"] = "network"
     motion_scale: PositiveFloat = MOTION_SCALE
+    lessons: LessonsRecipe | None = None
     watch: WatchRecipe = WatchRecipe()
 
     @model_validator(mode="after")
@@ -235,6 +254,8 @@ class AdaptRecipe(Section):
             raise ValueError(
                 "'loss.method' and 'depth.family' do not fit: decomposition and endoufm go together"
             )
+        if self.lessons is not None and self.camera != "network":
+            raise ValueError("'lessons' are for a camera network, but 'camera' is 'direct'")
         if self.watch.patience and not self.watch.steps:
             raise ValueError("'watch.patience' waits for validations, but 'watch.steps' is 0")
         if self.watch.measure == "depth" and self.data.targets == 1:
@@ -248,6 +269,21 @@ class AdaptRecipe(Section):
         """Of a clip: the targets, and a neighbour on each side."""
         return self.data.targets + 2
 
+    @property
+    def taught(self) -> int:
+        """Lessons before the first step."""
+        return 0 if self.lessons is None else self.lessons.steps
+
+    @property
+    def data_of_lessons(self) -> DataRecipe:
+        """What a lesson sees of the footage."""
+        more = 1 if self.lessons is None else self.lessons.clips
+        return self.data.model_copy(update={"clips": self.data.clips * more})
+
+    def settled(self, imagenet: bool) -> AdaptRecipe:
+        """What a run does where ImageNet weights are at hand: without lessons; and where not."""
+        return self.model_copy(update={"lessons": None}) if imagenet else self
+
 
 def bundled_recipes() -> tuple[str, ...]:
     """Names of the recipes that come with the package."""
@@ -255,7 +291,11 @@ def bundled_recipes() -> tuple[str, ...]:
 
 
 def read_recipe(
-    name_or_path: str | Path, *, base: str | None = None, steps: int | None = None
+    name_or_path: str | Path,
+    *,
+    base: str | None = None,
+    steps: int | None = None,
+    lessons: int | None = None,
 ) -> AdaptRecipe:
     """Read a recipe: a YAML file, or the name of one that comes with the package.
 
@@ -263,6 +303,7 @@ def read_recipe(
         name_or_path: of the recipe.
         base: to take instead of the recipe's.
         steps: to take instead of the recipe's.
+        lessons: to take instead of the recipe's; 0 for none.
 
     Raises:
         RecipeError: there is none, it is no YAML, or it asks for something impossible.
@@ -274,6 +315,9 @@ def read_recipe(
             content["base"] = base
         if steps is not None:
             content["schedule"] = content.get("schedule", {}) | {"steps": steps}
+        if lessons is not None:
+            own = content.get("lessons") or {}
+            content["lessons"] = own | {"steps": lessons} if lessons else None
         return AdaptRecipe.model_validate(content)
     except (yaml.YAMLError, TypeError) as error:
         raise RecipeError(f"The recipe '{path}' is not a YAML mapping of fields.") from error

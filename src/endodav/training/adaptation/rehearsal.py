@@ -9,12 +9,12 @@ from typing import NamedTuple
 import torch
 
 from endodav.inference.memory import memory_explained, peak_held_by
-from endodav.training.adaptation.data import draw_batch, part_of
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe, ScheduleRecipe
 from endodav.training.adaptation.run import Adaptation
 from endodav.training.adaptation.schedule import Row, plan, trainable_table
 from endodav.training.adaptation.trainer import WHAT_TO_LOWER
+from endodav.training.checkpoint import Progress
 from endodav.training.engine import launch
 
 
@@ -68,11 +68,11 @@ def rehearse(
         WeightsError: the base is not to be had, or cannot be adapted.
     """
     engine = launch(device, precision)
-    mine = part_of(engine.rank, engine.processes, recipe.data)
     run = Adaptation.of(recipe, engine, download=False)
     run.settle_unit(footage)
+    run.progress = Progress(step=recipe.taught)  # the first step after them
     begun = time.perf_counter()
-    batch = draw_batch(footage, recipe.data, recipe.seed, 0, mine)
+    batch = run.draw(footage, run.progress.step)
     drawn = time.perf_counter()
     with memory_explained(engine.device, WHAT_TO_LOWER):
         run.step(batch)

@@ -94,6 +94,7 @@ def _facts(run: Adaptation, step: int) -> list[str]:
         f"Time: {done.seconds / 3600:.2f} h of training on {run.engine.device.type}",
         f"Steps without a finite gradient, which moved nothing: {done.skipped}",
         f"ResNet encoders began {'at random' if run.start.imagenet is None else 'from ImageNet'}",
+        f"Lessons of the camera network before the first step: {run.recipe.taught}",
     ]
 
 

@@ -17,7 +17,7 @@ from endodav.errors import OutputError, RecipeError
 from endodav.files import written_whole
 from endodav.models.depth import EndoDAV
 from endodav.training.adaptation.batch import VideoBatch
-from endodav.training.adaptation.data import chunks, draw_batch
+from endodav.training.adaptation.data import ALL, chunks, draw_batch, part_of
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.networks import disparities, place, running_statistics
 from endodav.training.adaptation.phases import Phase, phases
@@ -120,12 +120,24 @@ class Adaptation:
         """Whether all steps are done, or the validations have lost their patience."""
         patience = self.recipe.watch.patience
         lost = patience > 0 and self.best.since >= patience
-        return lost or self.progress.step >= self.recipe.schedule.steps
+        return lost or self.progress.step >= self.steps
+
+    def draw(self, footage: Footage, step: int, *, own: bool = True) -> VideoBatch:
+        """What a step, or a lesson, sees: the clips of this process, or those of all."""
+        recipe = self.recipe
+        data = recipe.data_of_lessons if step < recipe.taught else recipe.data
+        mine = part_of(self.engine.rank, self.engine.processes, data) if own else ALL
+        return draw_batch(footage, data, recipe.seed, step, mine)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run, lessons among them."""
+        return self.recipe.taught + self.recipe.schedule.steps
 
     def step(self, batch: VideoBatch) -> Record:
         """One step of all phases on the clips of this process, and what to log of it."""
         done = self.progress
-        now = plan(self.recipe.schedule, done.step)
+        now = plan(self.recipe.schedule, done.step, self.recipe.taught)
         set_rate([self.optimiser], now.learning_rate)
         record: Record = {}
         good = True

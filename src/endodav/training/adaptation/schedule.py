@@ -9,6 +9,7 @@ from torch import nn
 
 from endodav.models.depth import EndoDAV
 from endodav.models.resnet_depth import ResNetDepth
+from endodav.training.adaptation.lessons import learning_rate as lesson_rate
 from endodav.training.adaptation.networks import (
     DecompositionNetworks,
     DepthNetwork,
@@ -26,20 +27,26 @@ class StepPlan(NamedTuple):
         warm_up: low-rank factors still train, not yet their vectors alone.
         depth: the depth network trains at all.
         learning_rate: of everything.
+        lesson: the camera network alone learns, from motions that are made up.
     """
 
     temporal: bool
     warm_up: bool
     depth: bool
     learning_rate: float
+    lesson: bool = False
 
 
-def plan(schedule: ScheduleRecipe, step: int) -> StepPlan:
-    """What step `step`, counted from 0, does.
+def plan(schedule: ScheduleRecipe, step: int, lessons: int = 0) -> StepPlan:
+    """What step `step`, counted from 0, does; the first `lessons` are none of the schedule's.
 
     >>> [plan(ScheduleRecipe(), step).temporal for step in (0, 399, 400, 499, 500)]
     [False, False, True, True, False]
     """
+    if step < lessons:
+        rate = lesson_rate(step, lessons)
+        return StepPlan(temporal=False, warm_up=False, depth=False, learning_rate=rate, lesson=True)
+    step -= lessons
     turn = step % (schedule.spatial_steps + schedule.temporal_steps)
     rate = schedule.learning_rate * schedule.decay ** (step // schedule.decay_steps)
     return StepPlan(

@@ -76,7 +76,8 @@ def start(recipe: AdaptRecipe, *, download: bool = True) -> Start:
     depth = cast(DepthNetwork, network)
     networks: Networks
     direct = recipe.camera == "direct"
-    camera = DirectCamera() if direct else CameraNetwork(recipe.motion_scale)
+    scale = (recipe.lessons or recipe).motion_scale
+    camera = DirectCamera() if direct else CameraNetwork(scale)
     if isinstance(depth, EndoUFM):
         config = PRESETS[recipe.base]
         decompose = DecomposeDecoder(depth.encoder.widths, config.head, depth.encoder.dense)

@@ -48,7 +48,7 @@ from endodav.inference.engine import DepthEngine
 from endodav.inference.windows import choose_plan
 from endodav.models.adapters import adapted_layers
 from endodav.training.adaptation.camera import Sighting, look
-from endodav.training.adaptation.data import draw_batch, plain_clip
+from endodav.training.adaptation.data import plain_clip
 from endodav.training.adaptation.footage import Footage, RawClip
 from endodav.training.adaptation.networks import Networks, disparities
 from endodav.training.adaptation.recipe import AdaptRecipe, DataRecipe, RegistrationLossRecipe
@@ -216,18 +216,18 @@ def _adapted(recipe: AdaptRecipe, footage: Footage, work: Path) -> Adaptation:
     if not warm.exists():
         run = _begun(plain)
         run.settle_unit(footage)
-        _learn(run, footage, recipe.schedule.depth_from)
+        _learn(run, footage, recipe.taught + recipe.schedule.depth_from)
         warm.parent.mkdir(parents=True, exist_ok=True)
         run.save(warm)
     run = _begun(recipe)
     run.restore(warm)
-    _learn(run, footage, recipe.schedule.steps)
+    _learn(run, footage, run.steps)
     return run
 
 
 def _learn(run: Adaptation, footage: Footage, until: int) -> None:
     while run.progress.step < until:
-        run.step(draw_batch(footage, run.recipe.data, run.recipe.seed, run.progress.step))
+        run.step(run.draw(footage, run.progress.step))
 
 
 def depth_errors(begun: Start, strategy: str, video: Video) -> dict[str, float]:

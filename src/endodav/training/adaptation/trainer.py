@@ -12,8 +12,6 @@ import torch
 
 from endodav.errors import OutputError, RecipeError
 from endodav.inference.memory import memory_explained
-from endodav.training.adaptation.batch import VideoBatch
-from endodav.training.adaptation.data import draw_batch, part_of
 from endodav.training.adaptation.diary import AFTER, BEFORE, Diary
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe, read_recipe
@@ -77,7 +75,6 @@ def adapt(
         OutputError: the folder cannot be written.
     """
     engine = launch(device, precision)
-    mine = part_of(engine.rank, engine.processes, recipe.data)
     _check_folder(recipe, folder, resume)
     engine.wait()
     try:
@@ -93,7 +90,7 @@ def adapt(
         watcher = Watcher(recipe, footage, engine)
         with closing(Diary(run, watcher, folder, report, tensorboard)) as diary:
             with memory_explained(engine.device, WHAT_TO_LOWER):
-                _loop(run, watcher, diary, footage, mine, folder)
+                _loop(run, watcher, diary, footage, folder)
             return _finish(run, diary, folder)
     except OSError as error:
         raise OutputError(
@@ -119,31 +116,28 @@ def _loop(
     watcher: Watcher,
     diary: Diary,
     footage: Footage,
-    mine: slice,
     folder: Path,
 ) -> None:
     """Steps, and between them a look at the held-out footage, pictures and checkpoints."""
-    recipe, watch = run.recipe, run.recipe.watch
+    watch = run.recipe.watch
     saved = begun = time.monotonic()
     before = run.progress.seconds
     if run.progress.step == 0:
         diary.strips(BEFORE)
         if watcher.validates:
             diary.write({"step": 0, "held_out": watcher.validate(run.start.networks)})
-    drawn = (
-        draw_batch(footage, recipe.data, recipe.seed, step, mine)
-        for step in range(run.progress.step, recipe.schedule.steps)
-    )
+    drawn = (run.draw(footage, step) for step in range(run.progress.step, run.steps))
     with closing(ahead(drawn, BATCHES_AHEAD)) as batches:
         while not run.is_over:
             record = run.step(next(batches))
             _stop_if_lost(run, footage, folder)
             now = time.monotonic()
             run.progress = replace(run.progress, seconds=before + now - begun)
-            done, last = run.progress.step, run.progress.step == recipe.schedule.steps
+            done, last = run.progress.step, run.progress.step == run.steps
             if done % watch.log_steps == 0 or last:
                 diary.write({**record, "seconds": run.progress.seconds})
-            if watcher.validates and (done % watch.steps == 0 or last):
+            learned = done > run.recipe.taught
+            if watcher.validates and learned and (done % watch.steps == 0 or last):
                 _validate(run, watcher, diary, folder)
             if watch.picture_steps and done % watch.picture_steps == 0:
                 diary.picture(done)
@@ -189,8 +183,7 @@ def _stop_if_lost(run: Adaptation, footage: Footage, folder: Path) -> None:
         return
     path = folder / BAD_BATCH_FILE
     if run.engine.writes:  # with the clips of all processes, one of which is to blame
-        data, seed = run.recipe.data, run.recipe.seed
-        batch: VideoBatch = draw_batch(footage, data, seed, run.progress.step - 1)
+        batch = run.draw(footage, run.progress.step - 1, own=False)
         write_state(path, {k: v for k, v in vars(batch).items() if v is not None})
     raise RecipeError(
         f"The losses were not finite for {MAX_BAD_STEPS} steps in a row; the last batch is in"

@@ -37,18 +37,7 @@ def disparities(
     return [networks.unit * each for each in found]
 
 
-class _WithCamera(nn.Module):
-    """Networks one of which says how the camera moved."""
-
-    camera: Camera
-
-    def train_camera(self) -> None:
-        """Batch norms of the camera network count its batches; all others hold still."""
-        self.eval()
-        self.camera.train()
-
-
-class RegistrationNetworks(_WithCamera):
+class RegistrationNetworks(nn.Module):
     """What AF-SfMLearner, EndoDAC and EndoDAV train.
 
     Args:
@@ -89,7 +78,7 @@ class RegistrationNetworks(_WithCamera):
         return [*self.appearance.parameters(), *self.camera.parameters()]
 
 
-class DecompositionNetworks(_WithCamera):
+class DecompositionNetworks(nn.Module):
     """What EndoUFM trains.
 
     Args:

@@ -45,13 +45,8 @@ def phases(networks: Networks, recipe: AdaptRecipe, now: StepPlan) -> list[Phase
     """The phases of a step, in their order; each has to move before the next is prepared."""
     if now.lesson:
         taught = list(networks.camera.parameters())
-        return [
-            Phase(
-                "lesson",
-                partial(_prepare, networks, networks.train_camera, taught),
-                partial(lesson, networks),
-            )
-        ]
+        prepare = partial(_prepare, networks, partial(_train_camera, networks), taught)
+        return [Phase("lesson", prepare, partial(lesson, networks))]
     moving = [*depth_parameters(networks.depth, recipe.depth, now), *networks.companions()]
     weights = recipe.loss
     if isinstance(networks, DecompositionNetworks):
@@ -77,6 +72,12 @@ def phases(networks: Networks, recipe: AdaptRecipe, now: StepPlan) -> list[Phase
 def _prepare(networks: Networks, count: Callable[[], object], moving: list[nn.Parameter]) -> None:
     count()
     train_only(networks, moving)
+
+
+def _train_camera(networks: Networks) -> None:
+    """Batch norms of the camera network count its batches; all others hold still."""
+    networks.eval()
+    networks.camera.train()
 
 
 def _registered(

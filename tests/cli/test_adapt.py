@@ -84,6 +84,17 @@ def test_a_run_is_watched_resumed_and_used(endodav, footage, recipe, tmp_path):
     assert log[-1]["step"] == 3
 
 
+def test_lessons_come_first_without_imagenet_weights(endodav, footage, recipe, tmp_path):
+    done = endodav(
+        "adapt", footage, "--out", "run", "--recipe", recipe, "--lessons", 1, "--steps", 1
+    )
+    assert done.code == 0, done.err
+    assert "1 lessons of the camera network come first" in done.err
+    assert "step 2 of 2" in done.err
+    first = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[1])
+    assert "lesson/motion" in first
+
+
 def test_a_base_of_another_architecture_is_one_sentence(endodav, footage, recipe):
     done = endodav(
         "adapt", footage, "--out", "run", "--recipe", recipe, "--base", "endodac-vits", "--dry-run"

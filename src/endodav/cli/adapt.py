@@ -28,6 +28,10 @@ GIBIBYTE = 2**30
 TRAINED, DIRECT = "endodav", "endodav-direct"  # recipes with a camera network, and without
 LEFT_OUT = ("norm", "rate", "seconds", "skipped", "step", "temporal")  # of a line on the screen
 
+LESSONS = (
+    "No ImageNet weights: {:,} lessons of the camera network come first; --lessons sets how many."
+)
+
 
 def adapt(
     footage: Annotated[Path, typer.Argument(help="A folder of videos or images, or one video.")],
@@ -81,6 +85,8 @@ def adapt(
         found = _survey(footage, plan, roi, masks, engine)
         if speaks:
             err.print(f"Recipe: {plan.name}", markup=False)
+            if plan.taught:
+                err.print(LESSONS.format(plan.taught), markup=False)
             _show_footage(found)
         if dry_run:
             seen = rehearse(plan, found, engine.device, precision)
@@ -175,7 +181,7 @@ def _show_plan(plan: AdaptRecipe, seen: Rehearsal) -> None:
     whole = timedelta(seconds=round(max(seen.computing, seen.drawing) * schedule.steps))
     losses = ", ".join(f"{name} {value:.4g}" for name, value in _spoken(seen.losses).items())
     for line in (
-        f"ResNet encoders begin {begins}; {plan.taught:,} lessons of the camera come first.",
+        f"ResNet encoders begin {begins}.",
         f"One batch of {' x '.join(map(str, seen.shape))}: {losses}.",
         f"Decoding took {seen.drawing:.2f} s, the step {seen.computing:.2f} s; memory {memory}.",
         f"About {whole} for {schedule.steps:,} steps, at the pace of this first one.",

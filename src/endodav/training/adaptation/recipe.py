@@ -175,7 +175,7 @@ class LessonsRecipe(Section):
             with the published one.
     """
 
-    steps: PositiveInt = 2000
+    steps: PositiveInt = 1000
     clips: PositiveInt = 4
     motion_scale: PositiveFloat = 0.01
 

@@ -1,7 +1,7 @@
 """What do decoding, preprocessing and writing cost beside the network, and is it hidden?
 
 python benchmarks/overhead.py [--model video-depth-anything-small] [--size 280x224]
-    [--output-size model|source] [--frames 90] [--rounds 5] [--video FILE] [--out overhead.json]
+    [--output-size model|source] [--frames 200] [--rounds 3] [--video FILE] [--out overhead.json]
 
 Each stage by itself, then all of them together, in turns over the same frames of a 720p H.264 file,
 with seeded weights: once with PyTorch on all cores, behind which nothing can hide, and once with
@@ -123,8 +123,8 @@ def main() -> int:
     parser.add_argument("--size", default="280x224", help="WIDTHxHEIGHT of what the network sees")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--output-size", choices=("model", "source"), default="model")
-    parser.add_argument("--frames", type=int, default=90)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--video", type=Path, default=default_video())
     parser.add_argument("--out", default="overhead.json", help="name in benchmarks/results")
     args = parser.parse_args()

@@ -28,9 +28,7 @@ from endodav.training.adaptation.terms import Depth, Losses, full_depths
 
 LEARNING_RATE = 1e-3  # at most
 WARM_UP = 50  # lessons
-LARGEST = (
-    0.25  # of the image's width: what a pixel may be wrong by at most, as few lie near the lens
-)
+LARGEST = 0.25  # of the width: what a pixel may be wrong by, as the few beside the lens would be
 MOST_BRIGHTER = 4.0  # ratio of distances from the light
 DARKEST = 1e-3  # mean of an image in 0..1
 DISPLAY_GAMMA = 2.2

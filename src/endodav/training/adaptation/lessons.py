@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from endodav.geometry.camera import rigid, rotation_from_axis_angle
-from endodav.geometry.warp import backproject, project, sample
+from endodav.geometry.warp import backproject, project, rigid_flow, sample
 from endodav.losses.photometric import masked_mean
 from endodav.models.pose import CameraNetwork, Motion, transform_of
 from endodav.training.adaptation.batch import Images, VideoBatch
@@ -83,9 +83,12 @@ def lesson(networks: Networks, batch: VideoBatch) -> Losses:
         pairs = imagine(batch, depths)
     camera = cast(CameraNetwork, networks.camera)
     motion = _said(camera, pairs, in_time=isinstance(networks, DecompositionNetworks))
-    seen, said = (_pixels(pairs, T) for T in (pairs.T_neighbour_from_target, transform_of(motion)))
+    seen, said = (
+        rigid_flow(pairs.depths, pairs.intrinsics, T)
+        for T in (pairs.T_neighbour_from_target, transform_of(motion))
+    )
     width = batch.size[1]
-    away = ((said - seen).abs().mean(-1).unsqueeze(1) / width).clamp(max=LARGEST)
+    away = ((said - seen).abs().mean(dim=1, keepdim=True) / width).clamp(max=LARGEST)
     parts = {"motion": PERCENT * masked_mean(away, pairs.usable)}
     if batch.known_intrinsics() is None:
         K = camera.intrinsics(motion.feature, batch.size)
@@ -137,8 +140,3 @@ def _said(camera: CameraNetwork, pairs: Imagined, *, in_time: bool) -> Motion:
     """What the network says of `T_neighbour_from_target`, asked as `camera.look` asks it."""
     both = pairs.neighbours, pairs.targets
     return cast(Motion, camera(*(both[::-1] if in_time else both)))
-
-
-def _pixels(pairs: Imagined, T: Poses) -> Float[Tensor, "pairs height width 2"]:
-    points = backproject(pairs.depths, pairs.intrinsics)
-    return project(points, pairs.intrinsics, T).pixels

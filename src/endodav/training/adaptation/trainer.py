@@ -12,6 +12,7 @@ import torch
 
 from endodav.errors import OutputError, RecipeError
 from endodav.inference.memory import memory_explained
+from endodav.training.adaptation.data import part_of
 from endodav.training.adaptation.diary import AFTER, BEFORE, Diary
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe, read_recipe
@@ -75,6 +76,7 @@ def adapt(
         OutputError: the folder cannot be written.
     """
     engine = launch(device, precision)
+    part_of(engine.rank, engine.processes, recipe.data)  # told before anything is written
     _check_folder(recipe, folder, resume)
     engine.wait()
     try:

@@ -148,7 +148,7 @@ def measure(config: Config) -> Row:
         streaming,
         round(peak, 1),
         peak_vram_mb(device),
-        round(gflop, 3),
+        round(gflop, 6),
         round(gflop / spread.median * 1000, 1),
     )
 

@@ -95,6 +95,18 @@ def test_lessons_come_first_without_imagenet_weights(endodav, footage, recipe, t
     assert "lesson/motion" in first
 
 
+def test_lessons_that_nobody_needs_are_said_to_be_left_out(
+    endodav, footage, recipe, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(adapt_command, "imagenet_file", lambda **_: tmp_path / "resnet18.pth")
+    done = endodav(
+        "adapt", footage, "--out", "run", "--recipe", recipe, "--lessons", 1, "--steps", 1
+    )
+    assert done.code == 0, done.err
+    assert "the camera network takes no lessons" in done.err
+    assert "step 1 of 1" in done.err
+
+
 def test_a_base_of_another_architecture_is_one_sentence(endodav, footage, recipe):
     done = endodav(
         "adapt", footage, "--out", "run", "--recipe", recipe, "--base", "endodac-vits", "--dry-run"

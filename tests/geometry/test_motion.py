@@ -61,6 +61,20 @@ def test_light_that_comes_along_hardly_matters() -> None:
     )
 
 
+def test_images_are_compared_at_no_more_than_the_finest_size() -> None:
+    image, depth = torch.rand(1, 3, 96, 120), torch.ones(1, 96, 120)
+    usable = torch.ones(1, 1, 96, 120, dtype=torch.bool)
+
+    def sizes(finest: int) -> list[tuple[int, ...]]:
+        images = pyramid(
+            image, image, depth, target_usable=usable, neighbour_usable=usable, finest=finest
+        )
+        return [tuple(level.depth.shape[-2:]) for level in images.levels]
+
+    assert sizes(96) == [(12, 15), (24, 30), (48, 60), (96, 120)]
+    assert sizes(95) == [(12, 15), (24, 30), (48, 60)]
+
+
 def test_the_translation_has_the_unit_of_depth() -> None:
     plain, scaled = found().T_neighbour_from_target, found(depth=1024 * DEPTH)
     assert torch.allclose(scaled.T_neighbour_from_target[:, :3, :3], plain[:, :3, :3], atol=1e-4)

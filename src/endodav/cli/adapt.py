@@ -31,6 +31,7 @@ LEFT_OUT = ("norm", "rate", "seconds", "skipped", "step", "temporal")  # of a li
 LESSONS = (
     "No ImageNet weights: {:,} lessons of the camera network come first; --lessons sets how many."
 )
+NO_LESSONS = "ImageNet weights are at hand, so the camera network takes no lessons."
 
 
 def adapt(
@@ -87,6 +88,8 @@ def adapt(
             err.print(f"Recipe: {plan.name}", markup=False)
             if plan.taught:
                 err.print(LESSONS.format(plan.taught), markup=False)
+            elif lessons:
+                err.print(NO_LESSONS, markup=False)
             _show_footage(found)
         if dry_run:
             seen = rehearse(plan, found, engine.device, precision)

@@ -92,6 +92,7 @@ def pyramid(
     *,
     target_usable: Mask,
     neighbour_usable: Mask,
+    finest: int = FINEST,
 ) -> Pyramid:
     """What `align` compares.
 
@@ -101,6 +102,7 @@ def pyramid(
         depth: Z-depth of the target, positive, in any unit.
         target_usable: pixels of the target to compare.
         neighbour_usable: pixels of the neighbour to compare with.
+        finest: pixels of the shorter side at most, where the images can be halved.
     """
     unit = depth.flatten(1).median(dim=1).values[:, None]
     depth = depth / unit[..., None]
@@ -112,7 +114,7 @@ def pyramid(
             _with_slopes(neighbour, neighbour_usable, size),
             1 / _shrunk(1 / depth.unsqueeze(1), size),
         )
-        for size in _sizes(*whole)
+        for size in _sizes(*whole, finest)
     ]
     return Pyramid(levels, unit, whole)
 
@@ -230,12 +232,12 @@ def _shrunk(x: Float[Tensor, "batch 1 height width"], size: Sizes) -> Float[Tens
     return F.adaptive_avg_pool2d(x, size)[:, 0]
 
 
-def _sizes(height: int, width: int) -> list[Sizes]:
+def _sizes(height: int, width: int, finest: int) -> list[Sizes]:
     """The sizes to align at, each half of the next; the coarsest first."""
     sizes = [(height, width)]
     while min(sizes[-1]) >= 2 * COARSEST:
         sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
-    return [size for size in reversed(sizes) if min(size) <= FINEST]
+    return [size for size in reversed(sizes) if min(size) <= finest]
 
 
 def _resized(intrinsics: Intrinsics, whole: Sizes, size: Sizes) -> Intrinsics:

@@ -74,7 +74,7 @@ def test_clips_one_by_one_weigh_as_together() -> None:
 def test_shares_are_equal_or_refused() -> None:
     shares = [part_of(rank, 3, DataRecipe(clips=6)) for rank in range(3)]
     assert [n for share in shares for n in range(6)[share]] == list(range(6))
-    with pytest.raises(RecipeError, match="multiple of 4"):
+    with pytest.raises(RecipeError, match="multiples of 4"):
         part_of(0, 4, DataRecipe(clips=6))
 
 

@@ -82,7 +82,7 @@ def test_a_clip_never_crosses_a_cut_or_two_videos(footage: Footage) -> None:
     rng = np.random.default_rng(0)
     strides, shapes = set(), set()
     for _ in range(60):
-        clip = footage.draw(rng, max_stride=3)
+        clip = footage.draw(rng, max_stride=3, frames=4)
         numbers = clip.images[:, 5, 5, 0].astype(int)
         steps = set(np.diff(numbers))
         assert len(steps) == 1  # frames of one scene count up evenly
@@ -166,7 +166,7 @@ def test_the_end_of_each_video_is_held_out(folder: Path) -> None:
     assert [tuple(span) for span in footage.spans] == [(0, 0, 24), (1, 0, 6)]  # too short for more
     assert [tuple(span) for span in footage.held_out] == [(0, 24, 30)]
     rng = np.random.default_rng(0)
-    drawn = [footage.draw(rng, 3).images for _ in range(40)]
+    drawn = [footage.draw(rng, 3, 4).images for _ in range(40)]
     assert max(clip[:, 5, 5, 0].max() for clip in drawn if clip.shape[1] == 60) < 124
     places = footage.spread(footage.held_out, 2)
     assert places == [(0, 24), (0, 26)]

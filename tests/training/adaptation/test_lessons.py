@@ -1,29 +1,32 @@
-"""Motions that are made up: pairs show them, and a camera network alone learns from them."""
+"""A camera network learns what direct alignment finds, and it alone."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from endodav.models.pose import CameraNetwork, Motion
+from endodav.geometry.camera import rigid, rotation_from_axis_angle
 from endodav.training.adaptation.batch import VideoBatch
-from endodav.training.adaptation.camera import look
+from endodav.training.adaptation.camera import FOCAL_SHARE, DirectCamera, Sighting, look
 from endodav.training.adaptation.data import draw_batch
-from endodav.training.adaptation.lessons import imagine, lesson
+from endodav.training.adaptation.lessons import lesson
+from endodav.training.adaptation.networks import running_statistics
 from endodav.training.adaptation.recipe import AdaptRecipe, LessonsRecipe
 from endodav.training.adaptation.run import Adaptation
-from endodav.training.adaptation.step import warp_by_depth
+from endodav.training.checkpoint import Progress
 from endodav.training.engine import launch
 
 from .world import RECIPE, wall
 
 pytestmark = pytest.mark.usefixtures("narrow_networks")
 
-LESSONS = RECIPE.model_copy(update={"lessons": LessonsRecipe(steps=3)})
+LESSONS = RECIPE.model_copy(update={"lessons": LessonsRecipe(steps=3, clips=8)})
 FAMILIES = {
     "endodav": LESSONS,
     "endoufm": AdaptRecipe.model_validate(
@@ -39,72 +42,40 @@ def batch(tmp_path: Path) -> VideoBatch:
     return draw_batch(wall(tmp_path / "images", 6), LESSONS.data, 0, 0)
 
 
-class Knowing(CameraNetwork):
-    """Says what it was told, and keeps what it was shown."""
+class Teacher(DirectCamera):
+    """Finds what it is told to."""
 
-    told: Tensor
-    shown: tuple[Tensor, Tensor]
+    def __init__(self, find: Callable[[VideoBatch, Tensor], Sighting]) -> None:
+        super().__init__()
+        self.find = find
 
-    def forward(self, first: Tensor, second: Tensor) -> Motion:
-        self.shown = first, second
-        turn, shift = self.told[:, None, :3], self.told[:, None, 3:]
-        return Motion(turn, shift, torch.zeros(len(first), 8, 1, 1))
-
-
-def test_a_painted_pair_shows_its_motion(batch: VideoBatch) -> None:
-    depths = torch.linspace(1, 3, 64).expand(2, 64, 64)
-    pairs = imagine(batch, depths)
-    seen = warp_by_depth(
-        pairs.neighbours, pairs.depths, pairs.intrinsics, pairs.T_neighbour_from_target
-    )
-    error = torch.where(pairs.usable, seen - pairs.targets, 0.0).abs().mean()
-    unmoved = torch.where(pairs.usable, pairs.neighbours - pairs.targets, 0.0).abs().mean()
-    assert error < 0.3 * unmoved  # but for the light
-    assert (pairs.targets - pairs.neighbours).abs().mean() > 0.01  # and not the frame itself
-    nothing = replace(batch, valid=batch.valid & False)
-    assert torch.equal(imagine(nothing, depths).targets, pairs.neighbours)  # a rim stays
-    with pytest.raises(ValueError, match="no motions"):
-        imagine(replace(batch, motions=None), depths)
-
-
-def test_what_comes_nearer_gets_brighter(batch: VideoBatch) -> None:
-    """The light is at the lens: behind a step back, it is the far wall that loses least."""
-    grey = torch.full_like(batch.frames, 0.5)
-    back = torch.zeros_like(batch.motions)
-    back[..., 5] = 0.5  # the neighbour's points are farther from it, so this camera is nearer
-    lit = replace(
-        batch, frames=grey, augmented=grey, valid=torch.ones_like(batch.valid), motions=back
-    )
-    depths = torch.full((2, 64, 64), 2.0)
-    depths[:, :, 32:] = 1.0
-    painted = imagine(lit, depths).targets
-    assert painted[..., 40:].mean() > 1.1 * painted[..., :24].mean()
-    torch.testing.assert_close(painted.mean(), grey.mean(), rtol=1e-3, atol=0)
-
-
-def test_translations_are_counted_in_the_depth_at_hand(batch: VideoBatch) -> None:
-    near, far = (imagine(batch, torch.full((2, 64, 64), depth)) for depth in (1.0, 50.0))
-    torch.testing.assert_close(near.targets, far.targets, atol=1e-4, rtol=0)
+    def forward(self, batch: VideoBatch, depth: Tensor) -> Sighting:
+        return self.find(batch, depth)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_who_says_the_motion_that_was_made_up_makes_no_error(
-    family: str, batch: VideoBatch
-) -> None:
+def test_who_says_what_the_teacher_finds_makes_no_error(family: str, batch: VideoBatch) -> None:
     """And is asked in the order in which he is asked of real pairs."""
     networks = Adaptation.of(FAMILIES[family], launch("cpu", "fp32")).start.networks.eval()
-    networks.camera = camera = Knowing()
-    assert batch.motions is not None
-    told = batch.motions.flatten(0, 1)
-    camera.told = torch.zeros_like(told)
-    assert lesson(networks, batch).parts["motion"] > 0.5
-    shown = camera.shown
-    depth = torch.full((2, 64, 64), 1.0)
-    camera.told = torch.zeros_like(told)
-    look(camera, batch, depth, in_time=family == "endoufm")  # the last pair: with the next frames
-    asked = [torch.equal(camera.shown[k], batch.seen()) for k in range(2)]
-    pairs = imagine(batch, depth)  # the same neighbours, whatever the depth
-    assert asked == [torch.equal(shown[k], pairs.neighbours) is False for k in range(2)]
+    for in_time in (False, True):
+        teacher = Teacher(partial(look, networks.camera, in_time=in_time))
+        parts = lesson(networks, teacher, batch).parts
+        assert (parts["motion"] == 0) == (in_time == (family == "endoufm"))
+
+
+def test_errors_are_percent_of_the_width_and_shares_of_the_sides(batch: VideoBatch) -> None:
+    networks = Adaptation.of(LESSONS, launch("cpu", "fp32")).start.networks.eval()
+    R = rotation_from_axis_angle(torch.tensor([[0.0, 0.0, 1e-3]]))
+
+    def rolled(batch: VideoBatch, depth: Tensor) -> Sighting:
+        intrinsics, motions = look(networks.camera, batch, depth)
+        longer = intrinsics + torch.diag(torch.tensor([0.3 * 64, 0.0, 0.0]))
+        return Sighting(longer, {k: rigid(R, torch.zeros(1, 3)) @ T for k, T in motions.items()})
+
+    parts = lesson(networks, Teacher(rolled), batch).parts
+    from_axis = (torch.arange(64.0) - 31.5).abs().mean()  # across and down
+    torch.testing.assert_close(parts["motion"], 100 * 1e-3 * from_axis / 64, rtol=0.1, atol=0)
+    torch.testing.assert_close(parts["intrinsics"], torch.tensor(0.3 / 6))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -116,7 +87,39 @@ def test_only_the_camera_takes_lessons(family: str, batch: VideoBatch) -> None:
     after = run.start.networks.state_dict()
     moved = {name for name in after if not torch.equal(before[name], after[name])}
     assert moved
-    assert all(name.startswith("camera.") for name in moved)
+    assert all(name.startswith(("camera.", "teacher.")) for name in moved)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_step_begins_with_another_lesson(family: str, batch: VideoBatch) -> None:
+    """And whatever it shows, what batch norms learned from the new lessons stays."""
+    run = Adaptation.of(FAMILIES[family], launch("cpu", "fp32"))
+    run.step(batch)
+    after_one = [values.clone() for values in running_statistics(run.start.networks.camera)]
+    run.progress = Progress(step=FAMILIES[family].taught)
+    record = run.step(batch)
+    found = list(dict.fromkeys(name.partition("/")[0] for name in record if "/" in name))
+    assert found == (["lesson", "depth"] if family == "endoufm" else ["lesson", "flow", "depth"])
+    now = running_statistics(run.start.networks.camera)
+    assert all(map(torch.equal, after_one, now))
+    assert math.exp(run.start.networks.teacher.log_focal) != pytest.approx(FOCAL_SHARE, abs=1e-6)
+
+
+def moved_by(recipe: AdaptRecipe, step: int, batch: VideoBatch) -> float:
+    """How far a lesson, or a step, moves the weights of a new camera network at most."""
+    run = Adaptation.of(recipe, launch("cpu", "fp32"))
+    run.progress = Progress(step=step)
+    weight = run.start.networks.camera.decoder.squeeze.weight
+    before = weight.clone()
+    run.step(batch)
+    return (weight - before).abs().max().item()
+
+
+def test_a_camera_that_knows_much_learns_at_a_pace_of_its_own(batch: VideoBatch) -> None:
+    own = LESSONS.model_copy(update={"lessons": LessonsRecipe(steps=3, clips=8, rate=0.01)})
+    lessons, steps = ([moved_by(each, step, batch) for each in (own, LESSONS)] for step in (0, 3))
+    assert lessons[0] == pytest.approx(lessons[1], rel=1e-3)
+    assert steps[0] == pytest.approx(0.01 * steps[1], rel=0.2)
 
 
 def test_lessons_are_learned(batch: VideoBatch) -> None:
@@ -135,14 +138,5 @@ def test_whoever_sees_or_needs_no_network_takes_no_lessons() -> None:
 
 def test_a_lesson_shows_more_places_than_a_step(tmp_path: Path) -> None:
     run, footage = Adaptation.of(LESSONS, launch("cpu", "fp32")), wall(tmp_path / "images", 6)
-    clips = [len(run.draw(footage, step).frames) for step in range(5)]
-    assert clips == [4] * 3 + [1] * 2
-
-
-def test_motions_do_not_depend_on_who_draws_the_other_clips(tmp_path: Path) -> None:
-    footage = wall(tmp_path / "images", 6)
-    two = LESSONS.data.model_copy(update={"clips": 2})
-    both, second = (draw_batch(footage, two, 0, 0, which) for which in (slice(0, 2), slice(1, 2)))
-    assert both.motions is not None
-    assert second.motions is not None
-    assert torch.equal(both.motions[1:], second.motions)
+    shapes = [tuple(run.draw(footage, step).frames.shape[:2]) for step in range(5)]
+    assert shapes == [(8, 3)] * 3 + [(1, 4)] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,6 +48,18 @@ def footage(tmp_path: Path) -> Footage:
 
 def lines(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("section", ["data", "lessons"])
+def test_clips_that_cannot_be_shared_leave_no_run(
+    section: str, footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = changed(TAUGHT, **({"data": {"clips": 2}} | {section: {"clips": 3}}))
+    two = SimpleNamespace(rank=0, processes=2)
+    monkeypatch.setattr(trainer, "launch", lambda *_: two)
+    with pytest.raises(RecipeError, match="cannot be shared by 2 processes"):
+        adapt(recipe, footage, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, DIRECT, TAUGHT], ids=["network", "direct", "lessons"])

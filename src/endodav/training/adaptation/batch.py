@@ -26,8 +26,6 @@ class VideoBatch:
         intrinsics: of each clip's camera, in pixels; None where they are to be learned.
         squeeze: how many pixels across a circle of each clip measures for each pixel down; None
             where pixels are square.
-        motions: made up for each target frame, to be painted in lessons: a rotation vector in
-            radians and a translation in median depths; None without.
     """
 
     frames: Float[Tensor, "batch time 3 height width"]
@@ -36,7 +34,6 @@ class VideoBatch:
     regions: Int[Tensor, "batch targets height width"] | None = None
     intrinsics: Float[Tensor, "batch 3 3"] | None = None
     squeeze: Float[Tensor, " batch"] | None = None
-    motions: Float[Tensor, "batch targets 6"] | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from endodav.geometry.camera import invert
-from endodav.geometry.motion import Alignment, Pyramid, align, pyramid
+from endodav.geometry.motion import FINEST, Alignment, Pyramid, align, pyramid
 from endodav.models.pose import CameraNetwork, transform_of
 from endodav.training.adaptation.batch import NEIGHBOURS, VideoBatch
 from endodav.training.adaptation.terms import Depth
@@ -48,6 +48,9 @@ class DirectCamera(nn.Module):
     running means of what is left, and a little for being unusual, place the minimum of a parabola,
     towards which it moves. It is a running statistic as those of batch norms are.
 
+    Args:
+        finest: rows or columns, whichever are fewer, at which images are aligned at most.
+
     Attributes:
         log_focal: logarithm of the focal length as a share of the width.
         errors: running means of the alignment error: with a shorter focal length, this, a longer.
@@ -58,8 +61,9 @@ class DirectCamera(nn.Module):
     errors: Tensor
     weight: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, finest: int = FINEST) -> None:
         super().__init__()
+        self.finest = finest
         self.register_buffer("log_focal", torch.tensor(math.log(FOCAL_SHARE)))
         self.register_buffer("errors", torch.zeros(3))
         self.register_buffer("weight", torch.zeros(()))
@@ -76,7 +80,7 @@ class DirectCamera(nn.Module):
     @torch.no_grad()
     def forward(self, batch: VideoBatch, depth: Depth) -> Sighting:
         """Align each neighbour with its target, whose depth is given."""
-        pairs = _pairs(batch, depth)
+        pairs = _pairs(batch, depth, self.finest)
         known = batch.known_intrinsics()
         if known is not None:
             return Sighting(known, _motions(_aligned(pairs, known)))
@@ -116,12 +120,7 @@ def centred_intrinsics(batch: VideoBatch, focal_share: Float[Tensor, ""]) -> Int
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
-def usual_intrinsics(batch: VideoBatch) -> Intrinsics:
-    """Of each target frame, before anything is known of the camera."""
-    return centred_intrinsics(batch, batch.frames.new_tensor(FOCAL_SHARE))
-
-
-def _pairs(batch: VideoBatch, depth: Depth) -> dict[int, Pyramid]:
+def _pairs(batch: VideoBatch, depth: Depth, finest: int) -> dict[int, Pyramid]:
     return {
         offset: pyramid(
             batch.shown(),
@@ -129,6 +128,7 @@ def _pairs(batch: VideoBatch, depth: Depth) -> dict[int, Pyramid]:
             depth,
             target_usable=batch.usable(),
             neighbour_usable=batch.usable(offset),
+            finest=finest,
         )
         for offset in NEIGHBOURS
     }

@@ -11,14 +11,11 @@ from torch import Tensor
 
 from endodav.errors import RecipeError
 from endodav.losses.colour import hsv_to_rgb, rgb_to_hsv
-from endodav.training.adaptation.batch import VideoBatch
+from endodav.training.adaptation.batch import NEIGHBOURS, VideoBatch
 from endodav.training.adaptation.footage import Footage, RawClip
 from endodav.training.adaptation.recipe import DataRecipe
 from endodav.video.roi import highlight_mask
 
-# Deviations of the largest motions made up, in radians and median depths: at 25 frames a second 43
-# degrees a second and, where the wall is 50 mm away, 75 mm.
-ROTATION, TRANSLATION = 0.03, 0.06
 GREY = (0.299, 0.587, 0.114)  # Rec. 601 luma
 
 ALL = slice(None)
@@ -51,29 +48,21 @@ def part_of(rank: int, processes: int, recipe: DataRecipe) -> slice:
     own, rest = divmod(recipe.clips, processes)
     if rest:
         raise RecipeError(
-            f"{recipe.clips} clips cannot be shared by {processes} processes; let 'data.clips' be"
-            f" a multiple of {processes}."
+            f"{recipe.clips} clips cannot be shared by {processes} processes; let 'data.clips' and"
+            f" 'lessons.clips' be multiples of {processes}."
         )
     return slice(rank * own, (rank + 1) * own)
 
 
 def draw_clip(footage: Footage, recipe: DataRecipe, rng: np.random.Generator) -> VideoBatch:
     """One clip as a batch; flip and colours are the same for all its frames."""
-    clip = plain_clip(footage.draw(rng, recipe.max_stride), recipe)
+    raw = footage.draw(rng, recipe.max_stride, recipe.targets + len(NEIGHBOURS))
+    clip = plain_clip(raw, recipe)
     if rng.random() < recipe.flip:
         clip = mirrored(clip)
     if rng.random() < recipe.jitter:
         clip = replace(clip, augmented=jitter(clip.frames[0], rng, recipe)[None])
-    return replace(clip, motions=_motions(rng, recipe.targets)[None])
-
-
-def _motions(rng: np.random.Generator, targets: int) -> Float[Tensor, "targets 6"]:
-    """From none to the largest, rotation and translation each by a share of its own."""
-    parts = [
-        deviation * rng.uniform(size=(targets, 1)) * rng.standard_normal((targets, 3))
-        for deviation in (ROTATION, TRANSLATION)
-    ]
-    return torch.from_numpy(np.concatenate(parts, axis=-1)).float()
+    return clip
 
 
 def plain_clip(raw: RawClip, recipe: DataRecipe) -> VideoBatch:

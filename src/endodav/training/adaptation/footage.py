@@ -127,18 +127,23 @@ class Footage:
             raise InputError(f"Nothing below {folder} can be read; give whole videos or images.")
         return cls(videos, frames, masks, held_out)
 
-    def draw(self, rng: np.random.Generator, max_stride: int) -> RawClip:
+    def draw(self, rng: np.random.Generator, max_stride: int, frames: int) -> RawClip:
         """A clip at a random place and a random stride of 1..`max_stride`, as far as it fits.
 
         Every frame is as likely to begin one, whichever video it is in.
+
+        Args:
+            rng: draws.
+            max_stride: from one of its frames to the next.
+            frames: of the clip, at most those of the longest.
         """
         starts = np.array([self._starts(span) for span in self.spans])
         span = self.spans[rng.choice(len(starts), p=starts / starts.sum())]
-        longest = (span.stop - span.start - 1) // (self.frames - 1) if self.frames > 1 else 1
+        longest = (span.stop - span.start - 1) // (frames - 1) if frames > 1 else 1
         stride = int(rng.integers(1, min(max_stride, longest) + 1))
-        last = span.stop - (self.frames - 1) * stride
+        last = span.stop - (frames - 1) * stride
         start = int(rng.integers(span.start, last))
-        return self.read(Place(span.video, start), stride)
+        return self.read(Place(span.video, start), stride, frames)
 
     def spread(self, spans: Sequence[Span], count: int) -> list[Place]:
         """Up to `count` places for clips, spread evenly over the spans; always the same."""
@@ -150,21 +155,22 @@ class Footage:
         chosen = np.unique(np.linspace(0, len(places) - 1, min(count, len(places))).round())
         return [places[int(number)] for number in chosen]
 
-    def read(self, place: Place, stride: int = 1) -> RawClip:
-        """Decode every `stride`-th frame from a place on.
+    def read(self, place: Place, stride: int = 1, frames: int | None = None) -> RawClip:
+        """Decode every `stride`-th frame from a place on; of the longest clip where none says less.
 
         Raises:
             InputError: the video has changed since it was surveyed.
         """
         video = self.videos[place.video]
-        wanted = range(place.start, place.start + self.frames * stride, stride)
+        count = self.frames if frames is None else frames
+        wanted = range(place.start, place.start + count * stride, stride)
         with open_source(video.path, start=video.times[place.start]) as source:
             images = [
                 frame.image
                 for offset, frame in zip(range(wanted[-1] - place.start + 1), source, strict=False)
                 if offset % stride == 0
             ]
-        if len(images) < self.frames:
+        if len(images) < count:
             raise InputError(f"{video.path} has fewer frames than before; start again.")
         folder = None if self.masks is None else self.masks / video.path.stem
         labels = None if folder is None else [read_labels(label_path(folder, k)) for k in wanted]

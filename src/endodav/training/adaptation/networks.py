@@ -19,7 +19,7 @@ from endodav.models.flow import (
 from endodav.models.pose import CameraNetwork
 from endodav.models.resnet import ResNet18
 from endodav.models.resnet_depth import ResNetDepth
-from endodav.training.adaptation.camera import Camera
+from endodav.training.adaptation.camera import Camera, DirectCamera
 from endodav.training.engine import Engine
 
 Disparities = list[Float[Tensor, "frames 1 _ _"]]
@@ -43,6 +43,7 @@ class RegistrationNetworks(nn.Module):
     Args:
         depth: the depth network.
         camera: says how the camera moved; a new network where it is None.
+        teacher: of a camera network that takes lessons.
 
     Attributes:
         unit: what the network's answers are multiplied by to be the disparities of the losses.
@@ -50,13 +51,19 @@ class RegistrationNetworks(nn.Module):
 
     unit: Float[Tensor, ""]
 
-    def __init__(self, depth: DepthNetwork, camera: Camera | None = None) -> None:
+    def __init__(
+        self,
+        depth: DepthNetwork,
+        camera: Camera | None = None,
+        teacher: DirectCamera | None = None,
+    ) -> None:
         super().__init__()
         self.depth = depth
         self.register_buffer("unit", torch.ones(()))
         self.flow = PairNetwork(optical_flow_decoder())
         self.appearance = PairNetwork(appearance_flow_decoder())
         self.camera = CameraNetwork() if camera is None else camera
+        self.teacher = teacher
 
     def train_flow(self) -> None:
         """Batch norms of the optical flow count its batches; all others hold still."""
@@ -64,9 +71,11 @@ class RegistrationNetworks(nn.Module):
         self.flow.train()
 
     def train_depth(self) -> None:
-        """The other way round."""
+        """The other way round; but a camera that took lessons keeps what many places showed it."""
         self.train()
         self.flow.eval()
+        if self.teacher is not None:
+            self.camera.eval()
 
     def encoders(self) -> list[ResNet18]:
         """What can start from ImageNet."""
@@ -85,6 +94,7 @@ class DecompositionNetworks(nn.Module):
         depth: images to disparity at four scales; its encoder's taps are decomposed, too.
         decompose: from those taps and the image to reflectance and light.
         camera: says how the camera moved; a new network where it is None.
+        teacher: of a camera network that takes lessons.
 
     Attributes:
         unit: as in `RegistrationNetworks`.
@@ -93,7 +103,11 @@ class DecompositionNetworks(nn.Module):
     unit: Float[Tensor, ""]
 
     def __init__(
-        self, depth: EndoUFM, decompose: DecomposeDecoder, camera: Camera | None = None
+        self,
+        depth: EndoUFM,
+        decompose: DecomposeDecoder,
+        camera: Camera | None = None,
+        teacher: DirectCamera | None = None,
     ) -> None:
         super().__init__()
         self.depth = depth
@@ -101,6 +115,13 @@ class DecompositionNetworks(nn.Module):
         self.decompose = decompose
         self.adjust = AdjustNet()
         self.camera = CameraNetwork() if camera is None else camera
+        self.teacher = teacher
+
+    def train_depth(self) -> None:
+        """All batch norms count, but for those of a camera that took lessons."""
+        self.train()
+        if self.teacher is not None:
+            self.camera.eval()
 
     def factors(self, images: Float[Tensor, "batch 3 height width"]) -> Decomposition:
         """Reflectance and light of images in 0..1."""
@@ -131,14 +152,14 @@ def place(networks: Networks, engine: Engine) -> None:
 
     Each network answers in float32, so that geometry and losses stay exact: a pixel's coordinate
     has no room in the 8 bits of bfloat16. The camera computes in float32 as well, for motions are
-    thousandths. Batch norms see the clips of all GPUs; torch has no such norm for the CPU, where
-    each process takes its own.
+    thousandths, and so does who teaches it. Batch norms see the clips of all GPUs; torch has no
+    such norm for the CPU, where each process takes its own.
     """
     networks.to(engine.device)
     if engine.processes > 1 and engine.device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(networks)  # type: ignore[no-untyped-call]
     for network in networks.children():
-        if network is not networks.camera:
+        if network not in (networks.camera, networks.teacher):
             engine.lower_precision(network)
 
 

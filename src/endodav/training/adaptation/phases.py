@@ -10,6 +10,7 @@ from torch import nn
 
 from endodav.models.adapters import train_only
 from endodav.training.adaptation.batch import VideoBatch
+from endodav.training.adaptation.camera import DirectCamera
 from endodav.training.adaptation.decomposition import decomposition_phase, observe_light
 from endodav.training.adaptation.lessons import lesson
 from endodav.training.adaptation.networks import (
@@ -43,15 +44,31 @@ class Phase(NamedTuple):
 
 def phases(networks: Networks, recipe: AdaptRecipe, now: StepPlan) -> list[Phase]:
     """The phases of a step, in their order; each has to move before the next is prepared."""
+    teacher = networks.teacher
+    lessons = [] if teacher is None else [_lesson(networks, teacher, new=now.lesson)]
     if now.lesson:
-        taught = list(networks.camera.parameters())
-        prepare = partial(_prepare, networks, partial(_train_camera, networks), taught)
-        return [Phase("lesson", prepare, partial(lesson, networks))]
+        return lessons
+    return [*lessons, *_published(networks, recipe, now)]
+
+
+def _lesson(networks: Networks, teacher: DirectCamera, *, new: bool) -> Phase:
+    """The camera network alone learns; its batch norms count only what all new lessons show."""
+
+    def count() -> None:
+        networks.eval()
+        networks.camera.train(new)
+        teacher.train()
+
+    prepare = partial(_prepare, networks, count, list(networks.camera.parameters()))
+    return Phase("lesson", prepare, partial(lesson, networks, teacher))
+
+
+def _published(networks: Networks, recipe: AdaptRecipe, now: StepPlan) -> list[Phase]:
     moving = [*depth_parameters(networks.depth, recipe.depth, now), *networks.companions()]
     weights = recipe.loss
     if isinstance(networks, DecompositionNetworks):
         assert isinstance(weights, DecompositionLossRecipe)
-        prepare = partial(_prepare, networks, networks.train, moving)
+        prepare = partial(_prepare, networks, networks.train_depth, moving)
         return [Phase("depth", prepare, partial(_decomposed, networks, weights))]
     assert isinstance(weights, RegistrationLossRecipe)
     flow = list(networks.flow.parameters())
@@ -72,12 +89,6 @@ def phases(networks: Networks, recipe: AdaptRecipe, now: StepPlan) -> list[Phase
 def _prepare(networks: Networks, count: Callable[[], object], moving: list[nn.Parameter]) -> None:
     count()
     train_only(networks, moving)
-
-
-def _train_camera(networks: Networks) -> None:
-    """Batch norms of the camera network count its batches; all others hold still."""
-    networks.eval()
-    networks.camera.train()
 
 
 def _registered(

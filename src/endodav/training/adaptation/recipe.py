@@ -163,21 +163,26 @@ class DepthRecipe(Section):
 
 
 class LessonsRecipe(Section):
-    """Steps before those of the schedule: a new camera network sees motions that are made up.
+    """What direct alignment finds is what a new camera network learns, alone at first.
 
-    They are for one that cannot begin from ImageNet weights.
+    Lessons are for one that cannot begin from ImageNet weights. Behind them every step of the
+    schedule begins with one more, about the step's own clips, as the depth gets better by which
+    images are aligned.
 
     Attributes:
-        steps: how many.
-        clips: of a lesson, for each of a step's; it paints one pair a target frame, and has to
-            show many places.
+        steps: lessons before the schedule.
+        clips: of a lesson, each of one target and its neighbours: many places, one by one.
+        finest: rows or columns, whichever are fewer, at which images are aligned at most.
         motion_scale: takes the place of the recipe's; a network that begins at random hardly learns
             with the published one.
+        rate: of the camera network's learning in the schedule's steps, as a multiple of theirs.
     """
 
     steps: PositiveInt = 1000
-    clips: PositiveInt = 4
+    clips: PositiveInt = 16
+    finest: PositiveInt = 64
     motion_scale: PositiveFloat = 0.01
+    rate: PositiveFloat = 1.0
 
 
 class WatchRecipe(Section):
@@ -274,11 +279,11 @@ class AdaptRecipe(Section):
         """Lessons before the first step."""
         return 0 if self.lessons is None else self.lessons.steps
 
-    @property
-    def data_of_lessons(self) -> DataRecipe:
-        """What a lesson sees of the footage."""
-        more = 1 if self.lessons is None else self.lessons.clips
-        return self.data.model_copy(update={"clips": self.data.clips * more})
+    def data_at(self, step: int) -> DataRecipe:
+        """What a step, or before these a lesson, sees of the footage."""
+        if self.lessons is None or step >= self.taught:
+            return self.data
+        return self.data.model_copy(update={"clips": self.lessons.clips, "targets": 1})
 
     def settled(self, imagenet: bool) -> AdaptRecipe:
         """What a run does where ImageNet weights are at hand: without lessons; and where not."""

@@ -85,14 +85,17 @@ class Adaptation:
         with engine.writer_first():
             begun = start(recipe, download=download)
         place(begun.networks, engine)
-        depth = {id(parameter) for parameter in begun.networks.depth.parameters()}
-        parameters = ever_trained(begun.networks, recipe.depth, recipe.schedule)
-        groups = [
-            {"params": [p for p in parameters if (id(p) in depth) == own], "pace": pace}
-            for own, pace in ((False, 1.0), (True, recipe.depth.rate))
-        ]
-        rate, fused = recipe.schedule.learning_rate, not engine.scales
-        optimiser = torch.optim.AdamW(groups, lr=rate, fused=fused)
+        paces = dict.fromkeys(begun.networks.depth.parameters(), recipe.depth.rate)
+        if recipe.lessons is not None:
+            paces |= dict.fromkeys(begun.networks.camera.parameters(), recipe.lessons.rate)
+        groups: dict[float, list[Tensor]] = {}
+        for parameter in ever_trained(begun.networks, recipe.depth, recipe.schedule):
+            groups.setdefault(paces.get(parameter, 1.0), []).append(parameter)
+        optimiser = torch.optim.AdamW(
+            [{"params": own, "pace": pace} for pace, own in groups.items()],
+            lr=recipe.schedule.learning_rate,
+            fused=not engine.scales,
+        )
         return cls(recipe, engine, begun, optimiser)
 
     @torch.no_grad()
@@ -125,7 +128,7 @@ class Adaptation:
     def draw(self, footage: Footage, step: int, *, own: bool = True) -> VideoBatch:
         """What a step, or a lesson, sees: the clips of this process, or those of all."""
         recipe = self.recipe
-        data = recipe.data_of_lessons if step < recipe.taught else recipe.data
+        data = recipe.data_at(step)
         mine = part_of(self.engine.rank, self.engine.processes, data) if own else ALL
         return draw_batch(footage, data, recipe.seed, step, mine)
 
@@ -137,7 +140,7 @@ class Adaptation:
     def step(self, batch: VideoBatch) -> Record:
         """One step of all phases on the clips of this process, and what to log of it."""
         done = self.progress
-        now = plan(self.recipe.schedule, done.step, self.recipe.taught)
+        now = plan(self.recipe.schedule, done.step, self.recipe.lessons)
         set_rate([self.optimiser], now.learning_rate)
         record: Record = {}
         good = True

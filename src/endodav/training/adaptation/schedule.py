@@ -16,7 +16,7 @@ from endodav.training.adaptation.networks import (
     Networks,
     RegistrationNetworks,
 )
-from endodav.training.adaptation.recipe import DepthRecipe, ScheduleRecipe
+from endodav.training.adaptation.recipe import DepthRecipe, LessonsRecipe, ScheduleRecipe
 
 
 class StepPlan(NamedTuple):
@@ -26,8 +26,8 @@ class StepPlan(NamedTuple):
         temporal: the motion modules' adapters train, and neighbouring depths have to agree.
         warm_up: low-rank factors still train, not yet their vectors alone.
         depth: the depth network trains at all.
-        learning_rate: of everything.
-        lesson: the camera network alone learns, from motions that are made up.
+        learning_rate: of everything; depth and camera learn at multiples of it.
+        lesson: the camera network alone learns, from what direct alignment finds.
     """
 
     temporal: bool
@@ -37,16 +37,17 @@ class StepPlan(NamedTuple):
     lesson: bool = False
 
 
-def plan(schedule: ScheduleRecipe, step: int, lessons: int = 0) -> StepPlan:
-    """What step `step`, counted from 0, does; the first `lessons` are none of the schedule's.
+def plan(schedule: ScheduleRecipe, step: int, lessons: LessonsRecipe | None = None) -> StepPlan:
+    """What step `step`, counted from 0, does; the lessons come first, beside the schedule.
 
     >>> [plan(ScheduleRecipe(), step).temporal for step in (0, 399, 400, 499, 500)]
     [False, False, True, True, False]
     """
-    if step < lessons:
-        rate = lesson_rate(step, lessons)
-        return StepPlan(temporal=False, warm_up=False, depth=False, learning_rate=rate, lesson=True)
-    step -= lessons
+    if lessons is not None:
+        if step < lessons.steps:
+            rate = lesson_rate(step, lessons.steps) / lessons.rate  # the camera's own is as it says
+            return StepPlan(False, warm_up=False, depth=False, learning_rate=rate, lesson=True)
+        step -= lessons.steps
     turn = step % (schedule.spatial_steps + schedule.temporal_steps)
     rate = schedule.learning_rate * schedule.decay ** (step // schedule.decay_steps)
     return StepPlan(

@@ -78,12 +78,13 @@ def start(recipe: AdaptRecipe, *, download: bool = True) -> Start:
     direct = recipe.camera == "direct"
     scale = (recipe.lessons or recipe).motion_scale
     camera = DirectCamera() if direct else CameraNetwork(scale)
+    teacher = None if recipe.lessons is None else DirectCamera(recipe.lessons.finest)
     if isinstance(depth, EndoUFM):
         config = PRESETS[recipe.base]
         decompose = DecomposeDecoder(depth.encoder.widths, config.head, depth.encoder.dense)
-        networks = DecompositionNetworks(depth, decompose, camera)
+        networks = DecompositionNetworks(depth, decompose, camera, teacher)
     else:
-        networks = RegistrationNetworks(depth, camera)
+        networks = RegistrationNetworks(depth, camera, teacher)
     found = imagenet_file(download)
     if found is not None:
         load_imagenet(networks.encoders(), found)

@@ -21,7 +21,7 @@ Depth = Float[Tensor, "frames height width"]
 class Losses(NamedTuple):
     """The total to descend, and its parts, each with its weight, by term and scale.
 
-    The total is the sum of the parts over the number of scales.
+    The total is the sum of the parts, over the number of scales where they have these.
     """
 
     total: Scalar

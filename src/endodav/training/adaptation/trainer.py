@@ -76,7 +76,8 @@ def adapt(
         OutputError: the folder cannot be written.
     """
     engine = launch(device, precision)
-    part_of(engine.rank, engine.processes, recipe.data)  # told before anything is written
+    for step in (0, recipe.taught):  # told before anything is written
+        part_of(engine.rank, engine.processes, recipe.data_at(step))
     _check_folder(recipe, folder, resume)
     engine.wait()
     try:

@@ -134,6 +134,8 @@ def test_whoever_sees_or_needs_no_network_takes_no_lessons() -> None:
     content = LESSONS.model_dump() | {"camera": "direct"}
     with pytest.raises(ValueError, match="'lessons' are for a camera network"):
         AdaptRecipe.model_validate(content)
+    with pytest.raises(ValueError, match="greater than or equal to 24"):
+        LessonsRecipe(finest=23)
 
 
 def test_a_lesson_shows_more_places_than_a_step(tmp_path: Path) -> None:

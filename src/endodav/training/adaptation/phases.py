@@ -52,7 +52,7 @@ def phases(networks: Networks, recipe: AdaptRecipe, now: StepPlan) -> list[Phase
 
 
 def _lesson(networks: Networks, teacher: DirectCamera, *, new: bool) -> Phase:
-    """The camera network alone learns; its batch norms count only what all new lessons show."""
+    """The camera network alone learns; its batch norms count only while lessons are new."""
 
     def count() -> None:
         networks.eval()

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from endodav.errors import RecipeError
+from endodav.geometry.motion import COARSEST
 from endodav.losses.photometric import SSIM_SHARE
 from endodav.models.pose import MOTION_SCALE
 from endodav.models.presets import PRESETS
@@ -178,9 +179,9 @@ class LessonsRecipe(Section):
         rate: of the camera network's learning in the schedule's steps, as a multiple of theirs.
     """
 
-    steps: PositiveInt = 1000
+    steps: PositiveInt = 500
     clips: PositiveInt = 16
-    finest: PositiveInt = 64
+    finest: Annotated[int, Field(ge=2 * COARSEST)] = 64  # less, and no size may be left
     motion_scale: PositiveFloat = 0.01
     rate: PositiveFloat = 1.0
 

@@ -75,7 +75,13 @@ class DirectCamera(nn.Module):
             batch: the clips.
             step: by how many times `FOCAL_STEP` the focal length is longer.
         """
-        return centred_intrinsics(batch, (self.log_focal + step * FOCAL_STEP).exp())
+        height, width = batch.size
+        squeeze = batch.squeezes()
+        fx = ((self.log_focal + step * FOCAL_STEP).exp() * width).expand_as(squeeze)
+        zero, one = torch.zeros_like(squeeze), torch.ones_like(squeeze)
+        centre_x, centre_y = one * (width - 1) / 2, one * (height - 1) / 2
+        rows = ((fx, zero, centre_x), (zero, fx / squeeze, centre_y), (zero, zero, one))
+        return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
     @torch.no_grad()
     def forward(self, batch: VideoBatch, depth: Depth) -> Sighting:
@@ -104,20 +110,6 @@ class DirectCamera(nn.Module):
         steps = -slope / bend.clamp(min=PRIOR)
         self.log_focal += RATE * FOCAL_STEP * steps.clamp(-1, 1)
         self.log_focal.clamp_(*LOG_FOCAL_RANGE)
-
-
-def centred_intrinsics(batch: VideoBatch, focal_share: Float[Tensor, ""]) -> Intrinsics:
-    """Of each target frame, for a focal length as a share of the width.
-
-    Pixels are square as they were recorded, and the optical axis is centred.
-    """
-    height, width = batch.size
-    squeeze = batch.squeezes()
-    fx = (focal_share * width).expand_as(squeeze)
-    zero, one = torch.zeros_like(squeeze), torch.ones_like(squeeze)
-    centre_x, centre_y = one * (width - 1) / 2, one * (height - 1) / 2
-    rows = ((fx, zero, centre_x), (zero, fx / squeeze, centre_y), (zero, zero, one))
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
 def _pairs(batch: VideoBatch, depth: Depth, finest: int) -> dict[int, Pyramid]:

@@ -71,11 +71,9 @@ class RegistrationNetworks(nn.Module):
         self.flow.train()
 
     def train_depth(self) -> None:
-        """The other way round; but a camera that took lessons keeps what many places showed it."""
+        """The other way round."""
         self.train()
         self.flow.eval()
-        if self.teacher is not None:
-            self.camera.eval()
 
     def encoders(self) -> list[ResNet18]:
         """What can start from ImageNet."""
@@ -116,12 +114,6 @@ class DecompositionNetworks(nn.Module):
         self.adjust = AdjustNet()
         self.camera = CameraNetwork() if camera is None else camera
         self.teacher = teacher
-
-    def train_depth(self) -> None:
-        """All batch norms count, but for those of a camera that took lessons."""
-        self.train()
-        if self.teacher is not None:
-            self.camera.eval()
 
     def factors(self, images: Float[Tensor, "batch 3 height width"]) -> Decomposition:
         """Reflectance and light of images in 0..1."""

@@ -68,7 +68,7 @@ def _published(networks: Networks, recipe: AdaptRecipe, now: StepPlan) -> list[P
     weights = recipe.loss
     if isinstance(networks, DecompositionNetworks):
         assert isinstance(weights, DecompositionLossRecipe)
-        prepare = partial(_prepare, networks, networks.train_depth, moving)
+        prepare = partial(_prepare, networks, partial(_count, networks, networks.train), moving)
         return [Phase("depth", prepare, partial(_decomposed, networks, weights))]
     assert isinstance(weights, RegistrationLossRecipe)
     flow = list(networks.flow.parameters())
@@ -80,10 +80,17 @@ def _published(networks: Networks, recipe: AdaptRecipe, now: StepPlan) -> list[P
         ),
         Phase(
             "depth",
-            partial(_prepare, networks, networks.train_depth, moving),
+            partial(_prepare, networks, partial(_count, networks, networks.train_depth), moving),
             partial(_registered, networks, weights, now.temporal),
         ),
     ]
+
+
+def _count(networks: Networks, train: Callable[[], object]) -> None:
+    """As published; but a camera that took lessons keeps what many places showed it."""
+    train()
+    if networks.teacher is not None:
+        networks.camera.eval()
 
 
 def _prepare(networks: Networks, count: Callable[[], object], moving: list[nn.Parameter]) -> None:

@@ -95,6 +95,15 @@ def test_lessons_come_first_without_imagenet_weights(endodav, footage, recipe, t
     assert "lesson/motion" in first
 
 
+def test_a_dry_run_counts_the_lessons(endodav, footage, recipe):
+    done = endodav(
+        "adapt", footage, "--out", "run", "--recipe", recipe, "--lessons", 7, "--dry-run"
+    )
+    assert done.code == 0, done.err
+    assert "for 7 lessons (" in done.err
+    assert " s each) and 2 steps" in done.err
+
+
 def test_lessons_that_nobody_needs_are_said_to_be_left_out(
     endodav, footage, recipe, monkeypatch, tmp_path
 ):

@@ -52,7 +52,7 @@ def test_a_real_network_from_a_checkpoint(weights: Path):
     assert depth.dtype == np.float32
     assert np.isfinite(depth).all()
     assert estimator.meta.settings | {
-        "strategy": "vda", "window": 4, "overlap": 1, "input_size": 28, "output_size": "source",
+        "strategy": "endodav", "window": 4, "overlap": 1, "input_size": 28, "output_size": "source",
         "precision": "fp32", "device": "cpu",
     } == estimator.meta.settings  # fmt: skip
 
@@ -124,10 +124,10 @@ def test_runs_do_not_influence_each_other():
     np.testing.assert_array_equal(estimator.predict(images), estimator.predict(images))
 
 
-def test_each_model_has_its_authors_strategy():
+def test_each_model_has_its_own_strategy():
     strategies = {name: default_strategy(preset) for name, preset in PRESETS.items()}
-    assert strategies["endodav-tiny"] == strategies["video-depth-anything-large"] == "vda"
-    assert strategies["endodav-small"] == "endodav"
+    assert strategies["video-depth-anything-large"] == "vda"
+    assert strategies["endodav-tiny"] == strategies["endodav-small"] == "endodav"
     assert strategies["depth-anything-v2-small"] == strategies["endoufm-base"] == "independent"
 
 

@@ -181,13 +181,15 @@ def _show_plan(plan: AdaptRecipe, seen: Rehearsal) -> None:
     err.print(trains)
     begins = "at random (none at hand)" if seen.imagenet is None else f"from {seen.imagenet}"
     memory = f"{seen.peak_bytes / GIBIBYTE:.2f} GiB"
-    whole = timedelta(seconds=round(max(seen.computing, seen.drawing) * schedule.steps))
+    pace = max(seen.computing, seen.drawing)
+    whole = timedelta(seconds=round(pace * schedule.steps + seen.teaching * plan.taught))
+    lessons = f"{plan.taught:,} lessons ({seen.teaching:.2f} s each) and " if plan.taught else ""
     losses = ", ".join(f"{name} {value:.4g}" for name, value in _spoken(seen.losses).items())
     for line in (
         f"ResNet encoders begin {begins}.",
         f"One batch of {' x '.join(map(str, seen.shape))}: {losses}.",
         f"Decoding took {seen.drawing:.2f} s, the step {seen.computing:.2f} s; memory {memory}.",
-        f"About {whole} for {schedule.steps:,} steps, at the pace of this first one.",
+        f"About {whole} for {lessons}{schedule.steps:,} steps, at the pace of the first.",
     ):
         err.print(line, markup=False)
 

@@ -249,7 +249,5 @@ def _compiled(loaded: LoadedModel, choice: str) -> LoadedModel:
 
 
 def default_strategy(preset: ModelPreset) -> str:
-    """The strategy that a model's authors use."""
-    if preset.max_window == 1:
-        return "independent"
-    return "endodav" if preset.family == "endodav" else "vda"
+    """The strategy of a model unless another is asked for."""
+    return "independent" if preset.max_window == 1 else preset.strategy

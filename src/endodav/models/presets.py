@@ -153,6 +153,8 @@ class ModelPreset:
         adapters: what tunes the frozen network, if anything.
         neck: residual blocks in the encoder, if any.
         output: of the self-supervised families.
+        strategy: how a video model's windows are joined unless asked otherwise, a name of
+            `endodav.inference.windows.PLANS`.
     """
 
     name: str
@@ -174,6 +176,7 @@ class ModelPreset:
     adapters: AdapterConfig | None = None
     neck: NeckConfig | None = None
     output: OutputConfig = OutputConfig()
+    strategy: str = "endodav"
 
 
 @dataclass(frozen=True)
@@ -293,6 +296,7 @@ def _video_depth_anything(size: _Size) -> ModelPreset:
         origin="Video Depth Anything (Chen et al., CVPR 2025)",
         repo_id=f"depth-anything/Video-Depth-Anything-{size.name.capitalize()}",
         filename=f"video_depth_anything_{size.code}.pth",
+        strategy="vda",
     )
 
 
@@ -312,6 +316,7 @@ def _metric_video_depth_anything(size: _Size) -> ModelPreset:
         repo_id=f"depth-anything/Metric-Video-Depth-Anything-{size.name.capitalize()}",
         filename=f"metric_video_depth_anything_{size.code}.pth",
         to_millimetres=1000.0,
+        strategy="vda",
     )
 
 

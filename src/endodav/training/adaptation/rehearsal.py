@@ -1,4 +1,4 @@
-"""One real step before a run: whether it works, what it costs, and what the run would do."""
+"""One real step of each kind before a run: whether it works, its cost, what the run would do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from endodav.inference.memory import memory_explained, peak_held_by
+from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe, ScheduleRecipe
 from endodav.training.adaptation.run import Adaptation
@@ -25,6 +26,8 @@ class Rehearsal(NamedTuple):
         shape: of the batch: clips, frames, channels, rows, columns.
         drawing: seconds to decode it, which a run does ahead.
         computing: seconds of the step; the first is the slowest.
+        teaching: seconds of a lesson, or of decoding its batch if that takes longer; 0 where there
+            is none.
         peak_bytes: of memory.
         losses: by phase and term.
         trains: the table of trainable parameters.
@@ -34,6 +37,7 @@ class Rehearsal(NamedTuple):
     shape: tuple[int, ...]
     drawing: float
     computing: float
+    teaching: float
     peak_bytes: int
     losses: dict[str, float]
     trains: list[Row]
@@ -61,7 +65,7 @@ class Stage(NamedTuple):
 def rehearse(
     recipe: AdaptRecipe, footage: Footage, device: torch.device | str, precision: str = "fp32"
 ) -> Rehearsal:
-    """Do the first step of a run, and leave nothing behind.
+    """Do the first step of a run, and the first lesson if it has any, and leave nothing behind.
 
     Raises:
         RecipeError: it does not fit into memory, or cannot be.
@@ -70,22 +74,37 @@ def rehearse(
     engine = launch(device, precision)
     run = Adaptation.of(recipe, engine, download=False)
     run.settle_unit(footage)
-    run.progress = Progress(step=recipe.taught)  # the first step after them
-    begun = time.perf_counter()
-    batch = run.draw(footage, run.progress.step)
-    drawn = time.perf_counter()
-    with memory_explained(engine.device, WHAT_TO_LOWER):
-        run.step(batch)
-    done = time.perf_counter()
+    lesson = _first(run, footage, 0) if recipe.taught else None
+    step = _first(run, footage, recipe.taught)
     return Rehearsal(
-        tuple(batch.frames.shape),
-        drawn - begun,
-        done - drawn,
+        tuple(step.batch.frames.shape),
+        step.drawing,
+        step.computing,
+        max(lesson.drawing, lesson.computing) if lesson else 0.0,
         peak_held_by(engine.device),
         run.last,
         trainable_table(run.start.networks, recipe.depth, recipe.schedule),
         run.start.imagenet,
     )
+
+
+class _Step(NamedTuple):
+    """A step that was done: its batch, and the seconds of drawing and of computing it."""
+
+    batch: VideoBatch
+    drawing: float
+    computing: float
+
+
+def _first(run: Adaptation, footage: Footage, number: int) -> _Step:
+    """The step of that number, done as the first of a run that begins there."""
+    run.progress = Progress(step=number)
+    begun = time.perf_counter()
+    batch = run.draw(footage, number)
+    drawn = time.perf_counter()
+    with memory_explained(run.engine.device, WHAT_TO_LOWER):
+        run.step(batch)
+    return _Step(batch, drawn - begun, time.perf_counter() - drawn)
 
 
 def stages(schedule: ScheduleRecipe) -> list[Stage]:

@@ -145,6 +145,7 @@ def adapted_preset(recipe: AdaptRecipe) -> ModelPreset:
         adapters=AdapterConfig(wanted.adapters, wanted.rank, scale, temporal=video),
         neck=NeckConfig(kind, base.encoder.taps) if kind else None,  # type: ignore[arg-type]
         output=OutputConfig("conv" if video else "pyramid"),
+        strategy="endodav",
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -37,6 +37,7 @@ class Mp4Writer(Writer):
         self._run = run
         height, width = run.size
         columns = 2 * width if run.layout == "side-by-side" else width
+        self._to_yuv = VideoReformatter()  # one for all frames, whose tables take long to set up
         self._encoder = container.StreamEncoder(
             path, CODING, height + height % 2, columns + columns % 2, run.info.fps
         )
@@ -47,7 +48,8 @@ class Mp4Writer(Writer):
         if self._run.layout == "side-by-side":
             picture = np.concatenate([_resize(frame.image, self._run.size), picture], axis=1)
         rgb = av.VideoFrame.from_ndarray(_pad_to_even(picture), format="rgb24")
-        encoded = rgb.reformat(
+        encoded = self._to_yuv.reformat(
+            rgb,
             format=CODING.pixel_format,
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,

@@ -33,6 +33,7 @@ from endodav.inference.estimator import DepthEstimator
 from endodav.inference.preprocess import network_size
 
 REFERENCE = "reference"
+STRATEGY = "vda"  # the one that the reference is
 WAYS = ("torch:fp32", "torch:bf16", "onnx:fp32", "openvino:fp32", "openvino:bf16", "openvino:int8")
 GPU_WAYS = ("torch:fp32", "torch:fp16", "torch:bf16")
 TARGETS = {"cpu": {"torch:fp32": 1.5, "openvino:bf16": 4.0, "openvino:int8": 5.0}, "cuda": {}}
@@ -46,10 +47,10 @@ def load(model: str, weights: Path, way: str, args: argparse.Namespace) -> Depth
         size = network_size(*args.size[::-1], plain.loaded.preset.preprocessing, min(args.size))
         folder = weights.with_name(way.replace(":", "-"))
         export(plain.loaded, folder, backend, precision, size)
-        return DepthEstimator.from_pretrained(str(folder), device=args.device)
+        return DepthEstimator.from_pretrained(str(folder), device=args.device, strategy=STRATEGY)
     return DepthEstimator.from_pretrained(
         model, weights=weights, device=args.device, precision=precision, backend=backend,
-        input_size=min(args.size),
+        strategy=STRATEGY, input_size=min(args.size),
     )  # fmt: skip
 
 

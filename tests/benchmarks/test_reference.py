@@ -27,7 +27,9 @@ def reference() -> ModuleType:
 
 @pytest.mark.parametrize("count", [5, 33, 50])
 def test_the_naive_reference_gives_the_depth_of_the_engine(reference, count):
-    estimator = DepthEstimator.from_pretrained("endodav-tiny", input_size=28, device="cpu")
+    estimator = DepthEstimator.from_pretrained(
+        "endodav-tiny", strategy="vda", input_size=28, device="cpu"
+    )
     images = read_clip(PATH, (48, 36))[:count]
     expected = estimator.predict(images)
     found = reference.naive_depth(estimator.loaded.model, estimator.loaded.preset, images, 28)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 
 from endodav.inference.memory import memory_explained, peak_held_by
-from endodav.training.adaptation.batch import VideoBatch
 from endodav.training.adaptation.footage import Footage
 from endodav.training.adaptation.recipe import AdaptRecipe, ScheduleRecipe
 from endodav.training.adaptation.run import Adaptation
@@ -77,7 +76,7 @@ def rehearse(
     lesson = _first(run, footage, 0) if recipe.taught else None
     step = _first(run, footage, recipe.taught)
     return Rehearsal(
-        tuple(step.batch.frames.shape),
+        step.shape,
         step.drawing,
         step.computing,
         max(lesson.drawing, lesson.computing) if lesson else 0.0,
@@ -89,9 +88,9 @@ def rehearse(
 
 
 class _Step(NamedTuple):
-    """A step that was done: its batch, and the seconds of drawing and of computing it."""
+    """A step that was done: the shape of its batch, seconds of drawing and of computing it."""
 
-    batch: VideoBatch
+    shape: tuple[int, ...]
     drawing: float
     computing: float
 
@@ -104,7 +103,7 @@ def _first(run: Adaptation, footage: Footage, number: int) -> _Step:
     drawn = time.perf_counter()
     with memory_explained(run.engine.device, WHAT_TO_LOWER):
         run.step(batch)
-    return _Step(batch, drawn - begun, time.perf_counter() - drawn)
+    return _Step(tuple(batch.frames.shape), drawn - begun, time.perf_counter() - drawn)
 
 
 def stages(schedule: ScheduleRecipe) -> list[Stage]:

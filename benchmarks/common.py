@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,7 +24,8 @@ from endodav.models.presets import PRESETS
 from endodav.synthetic.demo import PATH as DEMO
 from endodav.synthetic.writer import write_video
 from endodav.types import Frame
-from endodav.video.source import open_source
+from endodav.video.decode import VideoFile
+from endodav.video.source import MediaSource, open_source
 
 RESULTS = Path(__file__).parent / "results"
 REAL_CLIP = Path(__file__).parents[2] / "shared" / "data" / "laparoscopy"
@@ -62,14 +65,31 @@ def hd_file(video: Path, folder: Path) -> Path:
     return path
 
 
-def again(path: Path, size: tuple[int, int]) -> Iterator[Frame]:
-    """The central parts of a file's frames for ever, their times and numbers going on."""
-    index = 0
-    while True:
-        with open_source(path) as source:
-            for frame in source:
-                yield Frame(central(frame.image, size[::-1]), index / source.info.fps, index)
-                index += 1
+class _Again:
+    """The central parts of a file's frames again and again, their times and numbers going on."""
+
+    loss = None
+
+    def __init__(self, path: Path, size: tuple[int, int], count: int) -> None:
+        self._file, self._size = VideoFile(path), size
+        found = self._file.info
+        height, width = central(
+            np.empty((found.height, found.width, 3), np.uint8), size[::-1]
+        ).shape[:2]
+        self.info = replace(found, height=height, width=width, frame_count=count)
+        self.clock = self._file.clock
+
+    def frames(self, start: Fraction | None, end: Fraction | None) -> Iterator[Frame]:
+        """All of them: a range of time has no meaning here."""
+        whole = chain.from_iterable(self._file.frames(start, end) for _ in count())
+        for index, frame in enumerate(islice(whole, self.info.frame_count)):
+            image = central(frame.image, self._size[::-1])
+            yield Frame(image, index / self.info.fps, index)
+
+
+def again(path: Path, size: tuple[int, int], frames: int) -> MediaSource:
+    """So many frames, the central parts of a file's, which is begun again when it ends."""
+    return MediaSource(cast(VideoFile, _Again(path, size, frames)), None, None, None)
 
 
 def seeded_weights(name: str, path: Path) -> Path:

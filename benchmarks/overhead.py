@@ -7,7 +7,10 @@ Each stage by itself, then all of them together, in turns over the same frames o
 with seeded weights: once with PyTorch on all cores, behind which nothing can hide, and once with
 PyTorch on one, which leaves the others to decoding and writing. The overhead is all stages but the
 network as a share of it; hidden is what the whole takes less than the sum, as a share of the
-overhead. Exits 1 if the overhead is above the limit. Writes benchmarks/results/overhead.json.
+overhead. Waiting is the time that the network's thread spends outside the network's calls beyond
+what it spends there with frames in memory and nothing written: for the next frame, to prepare it,
+to hand over depth. Exits 1 if the overhead is above the limit. Writes
+benchmarks/results/overhead.json.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import wraps
 from itertools import cycle, islice
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import torch
 from common import again, default_video, hd_file, load_seeded, read_frames, store
@@ -35,15 +41,49 @@ from endodav.video.source import open_source
 FORMATS = ("video", "npz")
 LIMIT = 0.15
 NETWORK, TOGETHER, ONE_THREAD = "network", "together", ", PyTorch on one thread"
+BOTH = (NETWORK, TOGETHER)
 KEPT = 32  # different frames that are held in memory for the stages behind decoding
 
 Stages = dict[str, Callable[[], object]]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Outside:
+    """How long a thread works outside the calls of some functions."""
+
+    def __init__(self) -> None:
+        self._inside = 0.0
+        self.seconds: dict[str, list[float]] = {}
+
+    def without(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, whose time is not counted."""
+
+        @wraps(function)
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            begin = time.perf_counter()
+            result = function(*args, **kwargs)
+            self._inside += time.perf_counter() - begin
+            return result
+
+        return timed
+
+    def of(self, name: str, work: Callable[[], object]) -> Callable[[], object]:
+        """The work, whose time outside is appended to `seconds[name]`."""
+
+        def counted() -> None:
+            before, begin = self._inside, time.perf_counter()
+            work()
+            inside = self._inside - before
+            self.seconds.setdefault(name, []).append(time.perf_counter() - begin - inside)
+
+        return counted
 
 
 def stages_of(estimator: DepthEstimator, path: Path, size: tuple[int, int], count: int) -> Stages:
     """Work on `count` frames: each stage by itself, and all together."""
     small = read_frames(path, count, size)
-    images = [frame.image for frame in islice(again(path, size), min(KEPT, count))]
+    images = [frame.image for frame in again(path, size, min(KEPT, count))]
     with open_source(path) as source:
         info = source.info
     at_network_size = with_settings(estimator, output_size="model")
@@ -64,11 +104,10 @@ def stages_of(estimator: DepthEstimator, path: Path, size: tuple[int, int], coun
             pass
 
     def together() -> None:
-        frames = (frame.image for frame in islice(again(path, size), count))
-        write(estimator, info, estimator.run(frames))
+        write(estimator, info, estimator.run(again(path, size, count)))
 
     return {
-        "decode": lambda: [None for _ in islice(again(path, size), count)],
+        "decode": lambda: [None for _ in again(path, size, count)],
         "preprocess": preprocess,
         NETWORK: network,
         "upsample": upsample,
@@ -99,20 +138,23 @@ def write(estimator: DepthEstimator, info: SourceInfo, frames: Iterable[DepthFra
             sink.write(frame)
 
 
-def shares(medians: dict[str, float]) -> dict[str, float]:
-    """Overhead as a share of the network's time, and how much of the overhead is hidden."""
-    overhead = sum(
-        time for name, time in medians.items() if not name.startswith((NETWORK, TOGETHER))
-    )
+def shares(medians: dict[str, float], outside: dict[str, float]) -> dict[str, float]:
+    """Overhead as a share of the network's time, how much of it is hidden, how much waited for."""
+    overhead = sum(time for name, time in medians.items() if not name.startswith(BOTH))
 
     def hidden(way: str) -> float:
         alone = medians[NETWORK + way] + overhead
         return round((alone - medians[TOGETHER + way]) / overhead, 3)
 
+    def waiting(way: str) -> float:
+        return round((outside[TOGETHER + way] - outside[NETWORK + way]) / overhead, 3)
+
     return {
         "overhead": round(overhead / medians[NETWORK], 3),
         "hidden": hidden(""),
         "hidden_on_one_thread": hidden(ONE_THREAD),
+        "waiting": waiting(""),
+        "waiting_on_one_thread": waiting(ONE_THREAD),
         "visible_overhead": round(medians[TOGETHER] / medians[NETWORK] - 1, 3),
     }
 
@@ -135,12 +177,26 @@ def main() -> int:
             output_size=args.output_size,
         )  # fmt: skip
         path = hd_file(args.video, Path(folder))
-        seconds = in_turns(stages_of(estimator, path, (width, height), args.frames), args.rounds)
-    spreads = {
-        name: Spread.of([1000 * one / args.frames for one in taken])
-        for name, taken in seconds.items()
-    }
-    found = shares({name: spread.median for name, spread in spreads.items()})
+        outside, network = Outside(), estimator.loaded.model
+        for method in ("encode", "decode"):
+            setattr(network, method, outside.without(getattr(network, method)))
+        stages = stages_of(estimator, path, (width, height), args.frames)
+        works = {name: outside.of(name, work) for name, work in stages.items()}
+        seconds = in_turns(works, args.rounds)
+
+    def a_frame(taken: dict[str, list[float]]) -> dict[str, Spread]:
+        counted = {name: some[-args.rounds :] for name, some in taken.items()}
+        return {
+            name: Spread.of([1000 * one / args.frames for one in some])
+            for name, some in counted.items()
+        }
+
+    spreads = a_frame(seconds)
+    beside = {name: s for name, s in a_frame(outside.seconds).items() if name.startswith(BOTH)}
+    found = shares(
+        {name: spread.median for name, spread in spreads.items()},
+        {name: spread.median for name, spread in beside.items()},
+    )
     store(
         args.out,
         {
@@ -152,6 +208,7 @@ def main() -> int:
             "written": list(FORMATS),
             "frames": args.frames,
             "ms_a_frame": {name: asdict(spread) for name, spread in spreads.items()},
+            "ms_outside_the_network": {name: asdict(spread) for name, spread in beside.items()},
             "shares": found,
             "limits": {"overhead": LIMIT},
             "within_limits": found["overhead"] <= LIMIT,

@@ -40,16 +40,26 @@ def samples(count: int, frames: int, size: int = 32) -> Samples:
     return Samples(torch.randn(count, frames, 3, size, size), depth, torch.ones_like(depth) > 0)
 
 
-def test_a_run_begins_with_the_weights_of_another_and_freezes_its_encoder(run_folder: Path) -> None:
-    recipe = TrainRecipe(name="next", init=str(run_folder), freeze="encoder")
+@pytest.mark.parametrize(
+    ("freeze", "learning"),
+    [
+        ("nothing", {"encoder", "head", "motion"}),
+        ("encoder", {"head", "motion"}),
+        ("spatial", {"motion"}),
+    ],
+)
+def test_a_run_begins_with_the_weights_of_another_and_freezes_parts_of_it(
+    run_folder: Path, freeze: str, learning: set[str]
+) -> None:
+    recipe = TrainRecipe.model_validate({"name": "x", "init": str(run_folder), "freeze": freeze})
     model = initial_model(recipe, Path())
     torch.manual_seed(7)
     assert all(
         torch.equal(a, b)
         for a, b in zip(model.state_dict().values(), build(TINY).state_dict().values(), strict=True)
     )
-    assert not any(p.requires_grad for p in model.get_submodule("encoder").parameters())
-    assert all(p.requires_grad for p in model.get_submodule("motion").parameters())
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad is (name.split(".")[0] in learning)
 
 
 def test_a_teacher_is_heard_on_single_images(run_folder: Path) -> None:

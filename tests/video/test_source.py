@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from threading import get_ident
 
 import av
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from endodav.errors import InputError, PartialInputWarning
 from endodav.types import Frame
-from endodav.video.source import open_source
+from endodav.video.source import each_of, open_source
 
 MakeVideo = Callable[..., np.ndarray]
 NOISE = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), dtype=np.uint8)
@@ -370,3 +371,47 @@ def test_real_inputs(
     assert {shape for _, shape in seen} == {(*size, 3)}
     assert seen[-1][0] == last
     assert source.loss is None
+
+
+# Work on every frame
+
+
+def test_work_on_each_frame_is_done_in_order_where_files_are_decoded(
+    tmp_path: Path, make_video: MakeVideo
+) -> None:
+    make_video(tmp_path / "a.mkv", NOISE[:5], codec="ffv1")
+    given = list(NOISE[:5])
+    for spec, elsewhere in ((tmp_path / "a.mkv", True), (given, False)):
+        threads = set[int]()
+
+        def work(frame: Frame, threads: set[int] = threads) -> tuple[int, int]:
+            threads.add(get_ident())
+            return frame.index, int(frame.image[0, 0, 0])
+
+        with open_source(spec) as source:
+            assert list(each_of(source, work)) == [(k, int(NOISE[k, 0, 0, 0])) for k in range(5)]
+        assert (get_ident() not in threads) is elsewhere
+    assert list(each_of(iter(read(tmp_path / "a.mkv")), lambda frame: frame.index)) == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
+
+
+def test_an_error_of_the_work_comes_where_its_frame_would(
+    tmp_path: Path, make_video: MakeVideo
+) -> None:
+    make_video(tmp_path / "a.mkv", NOISE[:5], codec="ffv1")
+
+    def work(frame: Frame) -> int:
+        if frame.index == 3:
+            raise ValueError("no more")
+        return frame.index
+
+    with open_source(tmp_path / "a.mkv") as source:
+        made = each_of(source, work)
+        assert [next(made) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(ValueError, match="no more"):
+            next(made)

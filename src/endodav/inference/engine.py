@@ -8,7 +8,7 @@ one as it is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 
@@ -28,7 +28,8 @@ from endodav.inference.predictor import ClipNetwork, Predictor, SeenFrame
 from endodav.inference.settings import InferenceSettings
 from endodav.inference.windows import Fit, Window, WindowPlan
 from endodav.models.presets import ModelPreset
-from endodav.types import DepthFrame, DepthMap, Frame, RGBImage, Units
+from endodav.types import DepthFrame, DepthMap, Frame, Units
+from endodav.video.source import each_of
 
 Estimates = Mapping[int, Estimate]  # by frame of the sequence
 Size = tuple[int, int]  # rows, columns
@@ -39,9 +40,8 @@ WORKING_COPIES = 8  # full-size maps alive while one is fitted, faded and writte
 class FrameBuffer:
     """The frames of one sequence, read when asked for and forgotten when told."""
 
-    def __init__(self, frames: Iterator[Frame], prepare: Callable[[RGBImage], Tensor]) -> None:
+    def __init__(self, frames: Iterator[tuple[Frame, SeenFrame]]) -> None:
         self._unread = frames
-        self._prepare = prepare
         self._frames: dict[int, Frame] = {}
         self._seen: dict[int, SeenFrame] = {}
         self.count = 0  # frames read so far; the length of the sequence once `has` has said no
@@ -50,12 +50,11 @@ class FrameBuffer:
     def has(self, index: int) -> bool:
         """Whether the sequence has a frame of that number; reads up to it."""
         while self.count <= index:
-            frame = next(self._unread, None)
-            if frame is None:
+            read = next(self._unread, None)
+            if read is None:
                 return False
-            self.frame_size = frame.image.shape[:2]
-            self._frames[self.count] = frame
-            self._seen[self.count] = SeenFrame(self._prepare(frame.image))
+            self._frames[self.count], self._seen[self.count] = read
+            self.frame_size = read[0].image.shape[:2]
             self.count += 1
         return True
 
@@ -111,14 +110,15 @@ class DepthEngine:
             WeightsError: the network gives values that are not finite.
         """
         empty = True
-        for _, frames in groupby(source, key=lambda frame: frame.image.shape):
+        seen = each_of(source, self.predictor.see)
+        for _, frames in groupby(seen, key=lambda frame_and_seen: frame_and_seen[0].image.shape):
             empty = False
             yield from self._run_sequence(frames)
         if empty:
             raise InputError("The input has no frames; choose another file or another part of it.")
 
-    def _run_sequence(self, frames: Iterator[Frame]) -> Iterator[DepthFrame]:
-        buffer = FrameBuffer(frames, self.predictor.prepare)
+    def _run_sequence(self, frames: Iterator[tuple[Frame, SeenFrame]]) -> Iterator[DepthFrame]:
+        buffer = FrameBuffer(frames)
         inherited: Estimates = {}
         if buffer.has(0):
             self._fit_into_memory(buffer)

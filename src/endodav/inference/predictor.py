@@ -18,7 +18,7 @@ from endodav.inference.parts import Parts, costs, parts_within
 from endodav.inference.preprocess import network_input
 from endodav.inference.settings import PRECISIONS, InferenceSettings
 from endodav.models.presets import ModelPreset
-from endodav.types import RGBImage
+from endodav.types import Frame, RGBImage
 
 NetworkInput = Float[Tensor, "3 rows columns"]
 TemporalState = Any  # opaque: only the network that made it looks inside
@@ -136,6 +136,10 @@ class Predictor:
             self._parts = parts_within(limit, held_by(self.device) + besides, needed, window)
         if isinstance(self.network, DivisibleNetwork):
             self.network.work_in(self._parts.mixed, self._parts.finished)
+
+    def see(self, frame: Frame) -> tuple[Frame, SeenFrame]:
+        """A frame, and what the network sees of it."""
+        return frame, SeenFrame(self.prepare(frame.image))
 
     @torch.inference_mode()
     def prepare(self, image: RGBImage) -> NetworkInput:

@@ -27,6 +27,7 @@ from endodav.inference.settings import InferenceSettings
 from endodav.models.presets import ModelPreset
 from endodav.types import DepthFrame, Frame
 from endodav.video.ahead import ahead
+from endodav.video.source import each_of
 
 
 class StreamingDepth:
@@ -71,7 +72,7 @@ class StreamingDepth:
         Raises:
             WeightsError: the network gives values that are not finite.
         """
-        return self._depth(frame, self._see(frame))
+        return self._depth(*self.predictor.see(frame))
 
     def run(self, source: Iterable[Frame]) -> Iterator[DepthFrame]:
         """`step` for every frame of `source`.
@@ -92,16 +93,13 @@ class StreamingDepth:
 
     def _seen(self, source: Iterable[Frame]) -> Iterator[tuple[Frame, SeenFrame]]:
         """The frames, prepared; encoded too, ahead of their turn, where that is of use."""
-        frames = ((frame, self._see(frame)) for frame in source)
+        frames = each_of(source, self.predictor.see)
         network = self.predictor.network
         if not isinstance(network, ConcurrentNetwork):
             yield from frames
             return
         with network.encoding_ahead():
             yield from ahead(map(self._encoded, frames))
-
-    def _see(self, frame: Frame) -> SeenFrame:
-        return SeenFrame(self.predictor.prepare(frame.image))
 
     def _encoded(self, frame_and_seen: tuple[Frame, SeenFrame]) -> tuple[Frame, SeenFrame]:
         self.predictor.encode([frame_and_seen[1]])

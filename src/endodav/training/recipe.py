@@ -230,7 +230,8 @@ class TrainRecipe(Section):
         init: "random"; a model by name or run folder whose weights the run begins with (an image
             model may begin a video model); or the name of a recipe of this package, whose weights
             are trained first.
-        freeze: part of the network that keeps its first weights.
+        freeze: part of the network that keeps its first weights; "spatial" is all but the motion
+            modules, so that nothing but time is learned.
         distil: what single images are distilled from, if anything.
         sources: where clips come from.
         clips: those that are rendered.
@@ -245,7 +246,7 @@ class TrainRecipe(Section):
     steps: PositiveInt = 5000
     precision: Literal["float32", "bfloat16"] = "float32"
     init: str = "random"
-    freeze: Literal["nothing", "encoder"] = "nothing"
+    freeze: Literal["nothing", "encoder", "spatial"] = "nothing"
     distil: DistilRecipe | None = None
     sources: tuple[Source, ...] = Field(default=(RenderedSource(),), min_length=1)
     clips: ClipsRecipe = ClipsRecipe()
@@ -271,6 +272,11 @@ class TrainRecipe(Section):
             raise ValueError(
                 f"'batch.lengths' has {max(self.batch.lengths)}; allowed: 1 to {longest}, the"
                 " frames that the preset sees at once"
+            )
+        if longest == 1 and self.freeze == "spatial":
+            raise ValueError(
+                "'freeze' is 'spatial', which leaves an image model nothing to learn; allowed:"
+                " 'nothing' or 'encoder'"
             )
         if self.optimiser.warmup_steps >= self.steps:
             raise ValueError(

@@ -23,6 +23,7 @@ from endodav.weights.runs import LoadedModel
 RANDOM = "random"
 BEFORE = "before"  # folder in that of a run, of the run whose weights it begins with
 MOTION = "motion."  # what a video model has and an image model has not
+FROZEN = {"nothing": (), "encoder": ("encoder",), "spatial": ("encoder", "head")}  # by `freeze`
 FARTHEST = 1e-6  # of the unit of depth; keeps a teacher's zero depth from dividing
 
 
@@ -45,8 +46,8 @@ def initial_model(recipe: TrainRecipe, run_dir: Path) -> nn.Module:
             own = model.state_dict()
             given |= {name: own[name] for name in own if name.startswith(MOTION)}
         load_strict(model, [given], Path(recipe.init), recipe.preset)
-    if recipe.freeze != "nothing":
-        model.get_submodule(recipe.freeze).requires_grad_(False)
+    for part in FROZEN[recipe.freeze]:
+        model.get_submodule(part).requires_grad_(False)
     return model.train()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from endodav.errors import InputError, RecipeError
 from endodav.types import Frame, SourceInfo
@@ -17,7 +17,9 @@ from endodav.video.decode import AUTO, NONE, VideoFile
 from endodav.video.images import IMAGE_SUFFIXES, ImageSequence, find_images
 from endodav.video.timing import count_frames, frame_rate, resample, time_range
 
-__all__ = ["ArraySource", "MediaSource", "open_source"]
+__all__ = ["ArraySource", "MediaSource", "each_of", "open_source"]
+
+Made = TypeVar("Made")
 
 RGB_BYTES = 3  # of a pixel
 
@@ -43,7 +45,7 @@ class MediaSource:
     ) -> None:
         self._reader = reader
         self._start, self._end, self._fps = start, end, fps
-        self._running: list[Generator[Frame, None, None]] = []
+        self._running: list[Generator[Any, None, None]] = []
 
     @property
     def info(self) -> SourceInfo:
@@ -59,19 +61,23 @@ class MediaSource:
         return self._reader.loss
 
     def __iter__(self) -> Iterator[Frame]:
-        frames = self._deliver()
+        return self.each(lambda frame: frame)
+
+    def each(self, work: Callable[[Frame], Made]) -> Iterator[Made]:
+        """What `work` makes of every frame; of files, ahead, in the thread that decodes them."""
+        made = self._deliver(work)
         if not isinstance(self._reader, ArraySource):
             info = self._reader.info
-            frames = ahead(frames, queue_length(info.height * info.width * RGB_BYTES))
-        self._running.append(frames)
-        return frames
+            made = ahead(made, queue_length(info.height * info.width * RGB_BYTES))
+        self._running.append(made)
+        return made
 
-    def _deliver(self) -> Generator[Frame, None, None]:
+    def _deliver(self, work: Callable[[Frame], Made]) -> Generator[Made, None, None]:
         inside = self._reader.frames(self._start, self._end)
         empty = True
         for frame in resample(inside, self._fps, self._reader.clock, self._end):
             empty = False
-            yield frame
+            yield work(frame)
         if empty:
             raise InputError(self._nothing_inside())
 
@@ -92,6 +98,11 @@ class MediaSource:
         for frames in self._running:
             frames.close()
         self._running.clear()
+
+
+def each_of(frames: Iterable[Frame], work: Callable[[Frame], Made]) -> Iterator[Made]:
+    """What `work` makes of every frame, where the frames are made if they come from files."""
+    return frames.each(work) if isinstance(frames, MediaSource) else map(work, frames)
 
 
 def _open_path(

@@ -32,7 +32,8 @@ def test_bundled_recipes_are_possible_and_survive_writing(name: str, tmp_path: P
         ("preset: vits", r"'preset' is 'vits'; allowed: endodav-tiny, depth-anything"),
         ("batch: {lengths: [8, 40]}", r"'batch.lengths' has 40; allowed: 1 to 32"),
         (
-            "{preset: depth-anything-v2-small, freeze: spatial, batch: {lengths: [1], sizes: [[28, 28]]}}",
+            "{preset: depth-anything-v2-small, freeze: spatial,"
+            " batch: {lengths: [1], sizes: [[28, 28]]}}",
             r"'freeze' is 'spatial', .*; allowed: 'nothing' or 'encoder'",
         ),
         ("steps: 10", r"'optimiser.warmup_steps' is 100; allowed: less than 10"),

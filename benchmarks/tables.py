@@ -82,12 +82,14 @@ def percentiles(latency: Mapping[str, float]) -> str:
 def overhead(report: Report) -> str:
     """Stages by themselves and together."""
     rows = [(name, spread(one)) for name, one in report["ms_a_frame"].items()]
-    found = report["shares"]
+    found = {name: f"{share:.0%}" for name, share in report["shares"].items()}
     said = (
         f"{report['model']}, {report['precision']}, depth of {report['output_size']} size. "
-        f"Everything but the network is {found['overhead']:.0%} of it (wanted: at most "
-        f"{report['limits']['overhead']:.0%}); {found['hidden']:.0%} of that is hidden, "
-        f"and {found['hidden_on_one_thread']:.0%} where PyTorch leaves a core. {machine(report)}"
+        f"Everything but the network is {found['overhead']} of it (wanted: at most "
+        f"{report['limits']['overhead']:.0%}). The network's thread waits for {found['waiting']} "
+        f"of that, and for {found['waiting_on_one_thread']} where PyTorch leaves a core; by the "
+        f"clock, {found['hidden']} and {found['hidden_on_one_thread']} are hidden. "
+        f"{machine(report)}"
     )
     return f"{said}\n\n{table(('stage', 'ms a frame'), rows)}"
 

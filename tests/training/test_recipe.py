@@ -65,6 +65,16 @@ def test_unknown_name_lists_the_known() -> None:
         read_recipe("vda-huge")
 
 
+def test_the_bundled_model_is_made_in_four_stages() -> None:
+    stages = [read_recipe("vda-tiny")]
+    while (before := stages[-1].before) is not None:
+        stages.append(before)
+    assert [stage.freeze for stage in stages] == ["spatial", "nothing", "encoder", "nothing"]
+    assert [stage.init for stage in stages] == [*(stage.name for stage in stages[1:]), "random"]
+    assert stages[0].steps_in_all == sum(stage.steps for stage in stages)
+    assert len({stage.seed for stage in stages}) == len(stages)  # and so no scene comes twice
+
+
 def test_recipes_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         read_recipe("vda-tiny").steps = 3  # type: ignore[misc]

@@ -16,7 +16,7 @@ from endodav.models.presets import PRESETS
 from endodav.training import start
 from endodav.training.data import Batch, Samples, View
 from endodav.training.engine import launch
-from endodav.training.recipe import LossRecipe, TrainRecipe, read_recipe
+from endodav.training.recipe import LossRecipe, TrainRecipe, bundled_recipes, read_recipe
 from endodav.training.run import Run
 from endodav.training.sources import DatasetClips
 from endodav.training.start import initial_model, load_teacher, provenance
@@ -82,7 +82,7 @@ def test_weights_inherit_the_limits_of_what_they_came_from() -> None:
     assert (theirs.licence, theirs.permissive) == ("CC-BY-NC-4.0", False)
 
 
-@pytest.mark.parametrize("name", ["vda-tiny-images", "vda-tiny", "vda-stage1", "vda-stage2"])
+@pytest.mark.parametrize("name", [name for name in bundled_recipes() if name.startswith("vda-")])
 def test_bundled_recipes_run_when_made_small(
     name: str, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

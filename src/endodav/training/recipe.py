@@ -312,6 +312,11 @@ class TrainRecipe(Section):
         return read_recipe(self.init) if self.init in bundled_recipes() else None
 
     @property
+    def steps_in_all(self) -> int:
+        """Its own steps, and those of all that comes before."""
+        return self.steps + (self.before.steps_in_all if self.before else 0)
+
+    @property
     def of_images(self) -> TrainRecipe | None:
         """A recipe whose clips are what single images come from; None if they are frames of clips.
 

@@ -84,7 +84,7 @@ def _train(
         run_dir.mkdir(parents=True, exist_ok=True)
         write_recipe(recipe, run_dir / RECIPE_FILE)
     if (earlier := recipe.before) is not None:
-        share = earlier.steps / (earlier.steps + recipe.steps)
+        share = earlier.steps_in_all / recipe.steps_in_all
         _train_before(earlier, run_dir, minutes and minutes * share, device, report)
         minutes = minutes and minutes * (1 - share)
     run = Run.of(recipe, run_dir, engine)

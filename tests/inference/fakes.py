@@ -52,6 +52,20 @@ class Luminance(ByFrame):
         return frames.mean(dim=1) * scale + shift
 
 
+class Unsure(ByFrame):
+    """Depth is the mean of the channels, with an error that is another one in every window."""
+
+    def __init__(self, error: float) -> None:
+        super().__init__()
+        self.error = error
+        self.random = torch.Generator().manual_seed(0)
+
+    def predict_clip(self, frames: Tensor) -> Tensor:
+        depth = frames.mean(dim=1)
+        noise = torch.randn(depth.shape[1:], generator=self.random)
+        return depth + self.error * depth.std() * noise
+
+
 class ClipMean(ByFrame):
     """Depth depends on every frame of the clip and on the position in it, as with attention."""
 

@@ -52,8 +52,8 @@ def test_a_real_network_from_a_checkpoint(weights: Path):
     assert depth.dtype == np.float32
     assert np.isfinite(depth).all()
     assert estimator.meta.settings | {
-        "strategy": "endodav", "window": 4, "overlap": 1, "input_size": 28, "output_size": "source",
-        "precision": "fp32", "device": "cpu",
+        "strategy": "anchored", "window": 4, "overlap": 1, "input_size": 28,
+        "output_size": "source", "precision": "fp32", "device": "cpu",
     } == estimator.meta.settings  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def test_runs_do_not_influence_each_other():
 def test_each_model_has_its_own_strategy():
     strategies = {name: default_strategy(preset) for name, preset in PRESETS.items()}
     assert strategies["video-depth-anything-large"] == "vda"
-    assert strategies["endodav-tiny"] == strategies["endodav-small"] == "endodav"
+    assert strategies["endodav-tiny"] == strategies["endodav-small"] == "anchored"
     assert strategies["depth-anything-v2-small"] == strategies["endoufm-base"] == "independent"
 
 

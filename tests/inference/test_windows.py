@@ -35,9 +35,10 @@ def test_key_frames_are_those_of_the_papers():
     assert third.frames[2:] == tuple(range(68, 98))
 
 
-def test_fits_are_on_key_frames_or_on_the_overlap():
+def test_fits_are_on_key_frames_or_the_overlap_or_both():
     assert list(PLANS["vda"].fit_positions) == [0, 1]
     assert list(PLANS["endodav"].fit_positions) == list(range(2, 10))
+    assert list(PLANS["anchored"].fit_positions) == list(range(10))
     assert list(PLANS["overlap-align"].fit_positions) == list(range(8))
     assert not PLANS["overlap-blend"].fit_positions
     assert not PLANS["independent"].fit_positions
@@ -60,6 +61,8 @@ def test_what_has_no_say_is_not_wanted():
     assert plan.wanted(plan.window(1), last=False, count=100) == [0, 1, *range(3, 31)]
     assert plan.wanted(plan.window(1), last=True, count=40) == [0, 1, *range(3, 18)]
     assert plan.wanted(plan.window(1), last=True, count=25) == [0, 1], "fits are always made"
+    anchored = PLANS["anchored"]
+    assert anchored.wanted(anchored.window(1), last=True, count=25) == list(range(10))
     unfitted = PLANS["overlap-blend"]
     assert not unfitted.wanted(unfitted.window(1), last=True, count=25), "all is settled"
 

@@ -19,7 +19,9 @@ video.
 Video Depth Anything (arXiv 2501.12375, sec. 3.3): L = 32, O = 8, keys at positions 0 and 12, hence
 S = 22; position 0 is frame 0, position 1 is frame 22(k-1) + 12 = 22k - 10, positions 2..9 are
 frames 22k+2..22k+9 and positions 10..31 are the new frames 22k+10..22k+31. EndoDAV (MICCAI 2025,
-sec. 2.2): keys at positions 6 and 12, hence frames 22k - 16 and 22k - 10.
+sec. 2.2): keys at positions 6 and 12, hence frames 22k - 16 and 22k - 10. Anchored, which is ours:
+Video Depth Anything's windows, fitted on all 10 frames that they inherit. Frame 0 among them keeps
+long videos from fading, see docs/design/inference.md.
 
 **How many windows.** Both official programs start a window at every S k < N and repeat the last
 frame (S - N mod S) mod S + K+O times, to S ceil(N/S) + K+O frames, exactly what ceil(N/S) windows
@@ -49,6 +51,7 @@ class Fit(StrEnum):
     NONE = "none"
     KEYS = "keys"
     OVERLAP = "overlap"
+    SHARED = "shared"  # keys and overlap
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ class WindowPlan:
                 return range(len(self.keys))
             case Fit.OVERLAP:
                 return range(len(self.keys), self.inherited)
+            case Fit.SHARED:
+                return range(self.inherited)
 
     def window(self, number: int) -> Window:
         """Window k of a video without end."""
@@ -222,6 +227,7 @@ PLANS = MappingProxyType(
         for plan in (
             WindowPlan("vda", overlap=OVERLAP, keys=(0, 12), fit=Fit.KEYS, blend=True),
             WindowPlan("endodav", overlap=OVERLAP, keys=(6, 12), fit=Fit.OVERLAP, blend=True),
+            WindowPlan("anchored", overlap=OVERLAP, keys=(0, 12), fit=Fit.SHARED, blend=True),
             WindowPlan("overlap-align", overlap=OVERLAP, fit=Fit.OVERLAP),
             WindowPlan("overlap-blend", overlap=OVERLAP, blend=True),
             WindowPlan("independent"),

@@ -176,7 +176,7 @@ class ModelPreset:
     adapters: AdapterConfig | None = None
     neck: NeckConfig | None = None
     output: OutputConfig = OutputConfig()
-    strategy: str = "endodav"
+    strategy: str = "anchored"
 
 
 @dataclass(frozen=True)

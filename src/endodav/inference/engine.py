@@ -1,9 +1,9 @@
 """The one loop: frames, windows, network, alignment, depth; memory depends on the window alone.
 
-Kept at any time: the 8-bit frames not yet written (at most one window and one frame), what the
-network made of each frame that a coming window needs, and the depth of the current window and of
-what the next one inherits. No frame goes through the encoder twice. Depth becomes full-size one by
-one as it is written.
+Kept at any time: the 8-bit frames not yet written (at most one window and one frame), frames that
+the source has prepared ahead, what the network made of each frame that a coming window needs, and
+the depth of the current window and of what the next one inherits. No frame goes through the encoder
+twice. Depth becomes full-size one by one as it is written.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from endodav.inference.settings import InferenceSettings
 from endodav.inference.windows import Fit, Window, WindowPlan
 from endodav.models.presets import ModelPreset
 from endodav.types import DepthFrame, DepthMap, Frame, Units
+from endodav.video.ahead import LONGEST_QUEUE
 from endodav.video.source import each_of
 
 Estimates = Mapping[int, Estimate]  # by frame of the sequence
@@ -144,8 +145,9 @@ class DepthEngine:
     def _fit_into_memory(self, buffer: FrameBuffer) -> None:
         length, (rows, columns) = self.plan.length, buffer.frame_size
         frames = (length + 1) * rows * columns * BYTES_A_PIXEL
+        ahead = LONGEST_QUEUE * buffer.seen(0).input.nbytes
         full_size = WORKING_COPIES * rows * columns * torch.float64.itemsize
-        self.predictor.fit_into_memory(buffer.seen(0), length, frames + full_size)
+        self.predictor.fit_into_memory(buffer.seen(0), length, frames + ahead + full_size)
 
     @torch.inference_mode()
     def _estimate(

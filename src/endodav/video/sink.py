@@ -13,7 +13,7 @@ import math
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -28,7 +28,6 @@ from endodav.video.sinks.format import Format, Layout, Record, Run, Writer
 
 WARM_UP_FRAMES = 32  # one window of the video models, which arrives at once anyway
 WARM_UP_BYTES = 64 * 2**20  # 8K frames would otherwise hold gigabytes back
-PIXEL_BYTES = 7  # float32 and RGB: of a frame whose depth has its size
 SHARE_WORTH_SAYING = 0.01  # of pixels beyond the preview's colours
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -104,8 +103,8 @@ class DepthSink:
         self._record = Record()
         self._size: tuple[int, int] | None = None
         self._staging: Path | None = None
-        queue = queue_length(info.height * info.width * PIXEL_BYTES)
-        self._writing = behind(self._append, queue)
+        self._threads = contextlib.ExitStack()  # one writes, once the first frame has come
+        self._hand_over: Callable[[DepthFrame], None] | None = None
 
     def check_destination(self) -> None:
         """Make the folder, and see that results can be put there.
@@ -134,7 +133,6 @@ class DepthSink:
         with _explained(self._out_dir, "results"):
             staging = tempfile.mkdtemp(prefix=".endodav-", suffix=".partial", dir=self._out_dir)
         self._staging = Path(staging)
-        self._hand_over = self._writing.__enter__()
         return self
 
     def write(self, frame: DepthFrame) -> None:
@@ -144,6 +142,9 @@ class DepthSink:
             OutputError: this frame cannot be stored, or an earlier one could not be written.
         """
         self._check(frame)
+        if self._hand_over is None:
+            queue = queue_length(frame.values.nbytes + frame.image.nbytes)
+            self._hand_over = self._threads.enter_context(behind(self._append, queue))
         self._hand_over(frame)
 
     def __exit__(
@@ -153,7 +154,7 @@ class DepthSink:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self._writing.__exit__(exc_type, exc, traceback)
+            self._threads.__exit__(exc_type, exc, traceback)
             if exc_type is None:
                 self._complete()
         finally:

@@ -81,7 +81,7 @@ def test_an_impossible_setting_is_refused(text: str) -> None:
 
 def test_all_strategies_and_sizes_are_compared_by_default() -> None:
     names = [str(setting) for setting in default_settings()]
-    assert len(set(names)) == len(names) == 11
+    assert len(set(names)) == len(names) == 12
     assert {"frame-by-frame", "streaming", "vda/16", "vda/32", "independent/32"} <= set(names)
 
 

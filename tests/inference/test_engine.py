@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from endodav.errors import AlignmentWarning, InputError, PrecisionWarning, RecipeError, WeightsError
 from endodav.inference.alignment import least_squares
 from endodav.inference.engine import DepthEngine
+from endodav.inference.parts import ENCODED_AT_ONCE
 from endodav.inference.preprocess import network_input
 from endodav.inference.settings import InferenceSettings
 from endodav.inference.windows import IMAGE_PLAN, PLANS, WindowPlan
@@ -257,6 +258,20 @@ def test_no_frame_is_encoded_twice(plan: str):
     network, images = Encoding(), video(75)
     depth_of(engine(network, plan), images)
     np.testing.assert_allclose(torch.stack(network.encoded).mean(1), luminance(images), atol=1e-6)
+
+
+def test_a_frame_is_encoded_while_its_window_is_still_read():
+    network = Encoding()
+    waiting: list[int] = []
+
+    def source() -> Iterator[Frame]:
+        for count, frame in enumerate(frames_of(video(60))):
+            waiting.append(count - len(getattr(network, "encoded", ())))
+            yield frame
+
+    for _ in engine(network).run(source()):
+        pass
+    assert max(waiting) == ENCODED_AT_ONCE - 1
 
 
 def test_what_is_not_a_depth_network_is_refused():

@@ -163,6 +163,6 @@ def test_an_error_cancels_what_waits(error):
 
 
 def test_queues_are_bounded_in_bytes_and_items():
-    assert queue_length(1280 * 720 * 3) == 24
+    assert queue_length(1920 * 1080 * 3) == 24
     assert queue_length(7680 * 4320 * 7) == 1
     assert queue_length(0) == queue_length(100) == LONGEST_QUEUE

@@ -8,6 +8,7 @@ twice. Depth becomes full-size one by one as it is written.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
@@ -29,7 +30,7 @@ from endodav.inference.settings import InferenceSettings
 from endodav.inference.windows import Fit, Window, WindowPlan
 from endodav.models.presets import ModelPreset
 from endodav.types import DepthFrame, DepthMap, Frame, Units
-from endodav.video.ahead import LONGEST_QUEUE
+from endodav.video.ahead import queue_length
 from endodav.video.source import each_of
 
 Estimates = Mapping[int, Estimate]  # by frame of the sequence
@@ -124,7 +125,7 @@ class DepthEngine:
         if buffer.has(0):
             self._fit_into_memory(buffer)
         for window in self.plan.windows(buffer.has):
-            buffer.has(window.frames[-1])
+            self._read(buffer, window)
             following = self.plan.window(window.number + 1)
             last = not buffer.has(self.plan.step * following.number)
             own = self._estimate(window, last, buffer, inherited)
@@ -142,12 +143,28 @@ class DepthEngine:
             }
             buffer.keep(following.frames)
 
+    def _read(self, buffer: FrameBuffer, window: Window) -> None:
+        """Read a window; what has come is encoded while the rest is decoded."""
+        fresh: list[SeenFrame] = []
+        for index in window.frames:
+            if buffer.has(index) and buffer.seen(index).maps is None:
+                fresh.append(buffer.seen(index))
+            if len(fresh) == self.predictor.encoded_at_once:
+                self.predictor.encode(fresh)
+                fresh.clear()
+
     def _fit_into_memory(self, buffer: FrameBuffer) -> None:
-        length, (rows, columns) = self.plan.length, buffer.frame_size
-        frames = (length + 1) * rows * columns * BYTES_A_PIXEL
-        ahead = LONGEST_QUEUE * buffer.seen(0).input.nbytes
-        full_size = WORKING_COPIES * rows * columns * torch.float64.itemsize
-        self.predictor.fit_into_memory(buffer.seen(0), length, frames + ahead + full_size)
+        length, seen = self.plan.length, buffer.seen(0)
+        pixels = math.prod(buffer.frame_size)
+        frame = pixels * BYTES_A_PIXEL
+        _, rows, columns = seen.input.shape
+        depth = math.prod(self.settings.depth_size(buffer.frame_size, (rows, columns)))
+        result = frame + depth * torch.float32.itemsize
+        source = queue_length(frame) * (frame + seen.input.nbytes)
+        sink = queue_length(result) * result
+        full_size = WORKING_COPIES * pixels * torch.float64.itemsize
+        besides = (length + 1) * frame + source + sink + full_size
+        self.predictor.fit_into_memory(seen, length, besides)
 
     @torch.inference_mode()
     def _estimate(

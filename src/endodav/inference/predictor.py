@@ -172,14 +172,20 @@ class Predictor:
         depth, _ = self._finite(run)
         return depth
 
+    @property
+    def encoded_at_once(self) -> int:
+        """How many frames the encoder takes at a time."""
+        return self._parts.encoded
+
     @torch.inference_mode()
     def encode(self, clip: Sequence[SeenFrame]) -> None:
         """Let every frame without maps have them, a few at a time."""
         fresh = list({id(frame): frame for frame in clip if frame.maps is None}.values())
-        at_once = self._parts.encoded
+        at_once = self.encoded_at_once
         for start in range(0, len(fresh), at_once):
             few = fresh[start : start + at_once]
-            maps = self.network.encode(torch.stack([frame.input for frame in few]))
+            with self._in_precision():
+                maps = self.network.encode(torch.stack([frame.input for frame in few]))
             for place, frame in enumerate(few):
                 # A copy, so that a frame that is kept keeps nothing else.
                 frame.maps = [level[place : place + 1].clone() for level in maps]
@@ -237,9 +243,12 @@ class Predictor:
     def _run(
         self, run: Callable[[bool], tuple[Tensor, TemporalState]], retry: bool
     ) -> tuple[Tensor, TemporalState]:
-        with torch.autocast(self.device.type, dtype=self._half, enabled=self._half is not None):
+        with self._in_precision():
             depth, state = run(retry)
         return depth.float() * self.preset.to_millimetres, state
+
+    def _in_precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, dtype=self._half, enabled=self._half is not None)
 
 
 def device_of(network: object) -> torch.device:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
-QUEUE_BYTES = 64 * 2**20  # of frames in one queue: 24 of 1280x720
+QUEUE_BYTES = 144 * 2**20  # of frames in one queue: a window's 22 of 1280x720 with their depth
 LONGEST_QUEUE = 32  # frames of a window, which arrive and leave at once
 _END: Any = object()
 

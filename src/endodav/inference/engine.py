@@ -154,17 +154,16 @@ class DepthEngine:
                 fresh.clear()
 
     def _fit_into_memory(self, buffer: FrameBuffer) -> None:
-        length, seen = self.plan.length, buffer.seen(0)
-        pixels = math.prod(buffer.frame_size)
+        seen, pixels = buffer.seen(0), math.prod(buffer.frame_size)
         frame = pixels * BYTES_A_PIXEL
-        _, rows, columns = seen.input.shape
-        depth = math.prod(self.settings.depth_size(buffer.frame_size, (rows, columns)))
-        result = frame + depth * torch.float32.itemsize
-        source = queue_length(frame) * (frame + seen.input.nbytes)
-        sink = queue_length(result) * result
-        full_size = WORKING_COPIES * pixels * torch.float64.itemsize
-        besides = (length + 1) * frame + source + sink + full_size
-        self.predictor.fit_into_memory(seen, length, besides)
+        ahead = queue_length(frame)
+        besides = WORKING_COPIES * pixels * torch.float64.itemsize + ahead * seen.input.nbytes
+        if self.predictor.device.type != "cuda":  # a GPU holds neither frames nor results
+            _, rows, columns = seen.input.shape
+            depth = math.prod(self.settings.depth_size(buffer.frame_size, (rows, columns)))
+            result = frame + depth * torch.float32.itemsize
+            besides += (self.plan.length + 1 + ahead) * frame + queue_length(result) * result
+        self.predictor.fit_into_memory(seen, self.plan.length, besides)
 
     @torch.inference_mode()
     def _estimate(

@@ -260,12 +260,12 @@ def test_no_frame_is_encoded_twice(plan: str):
     np.testing.assert_allclose(torch.stack(network.encoded).mean(1), luminance(images), atol=1e-6)
 
 
-def test_a_frame_is_encoded_while_its_window_is_still_read():
+def test_a_frame_is_encoded_while_the_first_window_is_still_read():
     network = Encoding()
     waiting: list[int] = []
 
     def source() -> Iterator[Frame]:
-        for count, frame in enumerate(frames_of(video(60))):
+        for count, frame in enumerate(frames_of(video(32))):
             waiting.append(count - len(getattr(network, "encoded", ())))
             yield frame
 

@@ -144,7 +144,14 @@ class DepthEngine:
             buffer.keep(following.frames)
 
     def _read(self, buffer: FrameBuffer, window: Window) -> None:
-        """Read a window; what has come is encoded while the rest is decoded."""
+        """Read a window; of the first one, what has come is encoded while the rest is decoded.
+
+        Later ones have been decoded while the one before was computed. They are encoded in one go,
+        which casts weights to half precision only once.
+        """
+        if window.number > 0:
+            buffer.has(window.frames[-1])
+            return
         fresh: list[SeenFrame] = []
         for index in window.frames:
             if buffer.has(index) and buffer.seen(index).maps is None:

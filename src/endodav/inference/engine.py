@@ -154,7 +154,7 @@ class DepthEngine:
             return
         fresh: list[SeenFrame] = []
         for index in window.frames:
-            if buffer.has(index) and buffer.seen(index).maps is None:
+            if buffer.has(index):
                 fresh.append(buffer.seen(index))
             if len(fresh) == self.predictor.encoded_at_once:
                 self.predictor.encode(fresh)
